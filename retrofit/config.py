@@ -1,0 +1,131 @@
+"""TOML file and environment -> validated Settings; every problem at once, each with its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Section(BaseModel):
+    """A table of the configuration file: unknown keys are refused, values are read-only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CloudSettings(Section):
+    """Which cloud, and how to reach it."""
+
+    name: Word | None = Field(
+        None, description="Cloud in clouds.yaml; without it OS_CLOUD or the OS_* variables decide."
+    )
+    region: Word | None = Field(None, description="Region whose Glance is used.")
+    interface: Literal["public", "internal", "admin"] | None = Field(
+        None, description="Endpoint interface to use."
+    )
+    connect_retries: int = Field(3, ge=0, le=20, description="Retries of a failed connection.")
+    timeout: int = Field(120, ge=1, description="Seconds without an answer before a request fails.")
+
+
+class SourceSettings(Section):
+    """Which stock image a build starts from."""
+
+    series: tuple[Word, ...] = Field(
+        ("noble", "jammy"),
+        min_length=1,
+        description="Ubuntu series that may be used, the preferred one first.",
+    )
+    architecture: Word = Field("x86_64", description="Architecture as Glance names it.")
+    stream: Literal["released", "daily"] | None = Field(
+        None, description="Only this stream; without it the newest version of any."
+    )
+    variants: tuple[Word, ...] = Field(
+        ("server",), min_length=1, description="Product variants, the preferred one first."
+    )
+    owners: tuple[Word, ...] = Field(
+        (),
+        description="Ids of projects whose images are trusted besides our own.",
+    )
+    image: Word | None = Field(None, description="Id of one image to use instead of choosing.")
+    allow_os_mismatch: bool = Field(
+        False,
+        description="Accept a source whose os-release is not what its product name says.",
+    )
+
+
+class BuildSettings(Section):
+    """What goes into an amphora image and how it is made."""
+
+    agent: Literal["distro", "pypi"] = Field(
+        "distro", description="Take the agent from the distribution's packages or from PyPI."
+    )
+    agent_version: Word | None = Field(
+        None, description="Version of octavia from PyPI; without it the newest."
+    )
+    agent_constraints: Path | None = Field(
+        None, description="Constraints file for the agent's virtual environment."
+    )
+    cloud_archive: Word | None = Field(
+        None, description="Ubuntu Cloud Archive pocket, such as `caracal`."
+    )
+    cloud_archive_mirror: Word | None = Field(
+        None, description="URL to use instead of the Ubuntu Cloud Archive."
+    )
+    ppas: tuple[Word, ...] = Field((), description="PPAs to enable, such as `ppa:team/name`.")
+    packages: tuple[Word, ...] = Field((), description="Further packages to install.")
+    elements: tuple[Word, ...] = Field((), description="Further diskimage-builder elements.")
+    element_paths: tuple[Path, ...] = Field((), description="Directories that hold them.")
+    upgrade: bool = Field(
+        True, description="Upgrade the source's packages (kernel and boot loader excepted)."
+    )
+    ssh: Literal["rebind", "remove"] = Field(
+        "rebind",
+        description="Keep sshd on the management address only, or remove it.",
+    )
+    format: Literal["qcow2", "raw"] = Field("qcow2", description="Disk format to publish.")
+    compression: Literal["zstd", "zlib"] = Field("zstd", description="Compression of qcow2.")
+    free_space: int = Field(
+        512, ge=64, description="MiB that must be free on the image's root filesystem."
+    )
+    max_disk: int | None = Field(
+        None, ge=1, description="GiB of the amphora flavor's disk, which the image must fit into."
+    )
+    timeout: int = Field(3600, ge=60, description="Seconds that a build may take.")
+    tmpfs: bool = Field(True, description="Build in memory where there is enough of it.")
+    archive_mirror: Word | None = Field(None, description="URL of the package archive.")
+    security_mirror: Word | None = Field(None, description="URL of the security archive.")
+    apt_sources: Path | None = Field(
+        None,
+        description="An apt sources file (one-line or deb822) used during the build only.",
+    )
+    ca_bundle: Path | None = Field(
+        None, description="CA certificates trusted during the build, on top of the image's own."
+    )
+    http_proxy: Word | None = Field(None, description="Proxy for http during the build.")
+    https_proxy: Word | None = Field(None, description="Proxy for https during the build.")
+    no_proxy: Word | None = Field(None, description="Hosts reached without the proxy.")
+    python_index: Word | None = Field(
+        None, description="URL of the package index for the agent's virtual environment."
+    )
+
+
+class VerifySettings(Section):
+    """How an image proves itself before it is published."""
+
+    level: Literal["boot", "offline"] = Field(
+        "boot", description="Boot the image and use it, or only look inside."
+    )
+    accelerator: Literal["auto", "kvm", "tcg"] = Field(
+        "auto", description="QEMU accelerator; `auto` tries KVM and falls back to TCG."
+    )
+    firmware: Literal["auto", "bios", "uefi"] = Field(
+        "auto", description="Firmware to boot with; `auto` takes BIOS on x86_64, UEFI elsewhere."
+    )
+    memory: int = Field(1024, ge=512, description="MiB of memory of the virtual machine.")
+    cpus: int = Field(2, ge=1, description="Processors of the virtual machine.")
+    timeout: int = Field(
+        900, ge=60, description="Seconds from power-on until the agent must have answered."
+    )

@@ -1,0 +1,1 @@
+"""Turn a source disk and a recipe into an amphora image with diskimage-builder."""

@@ -1,0 +1,73 @@
+"""The error family: each class is one way to fail, with its own exit code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RetrofitError(Exception):
+    """A failure that an operator can understand: what happened, to what, and the way out."""
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(RetrofitError):
+    """The configuration or the arguments are wrong; nothing was started."""
+
+    exit_code = 2
+    code = "config"
+
+
+class CloudError(RetrofitError):
+    """Keystone, Glance or Octavia cannot be reached or refuses us."""
+
+    exit_code = 3
+    code = "cloud"
+
+
+class SourceError(RetrofitError):
+    """There is no source image that may be used."""
+
+    exit_code = 4
+    code = "source"
+
+
+class BuildError(RetrofitError):
+    """The retrofit did not produce an image."""
+
+    exit_code = 5
+    code = "build"
+
+
+class VerifyError(RetrofitError):
+    """The image was built and is not a working amphora."""
+
+    exit_code = 6
+    code = "verify"
+
+
+class PublishError(RetrofitError):
+    """The image could not be uploaded, promoted or rotated."""
+
+    exit_code = 7
+    code = "publish"
+
+
+class BusyError(RetrofitError):
+    """Another run holds the lock (75 is EX_TEMPFAIL of sysexits.h)."""
+
+    exit_code = 75
+    code = "busy"
+
+
+class InterruptedRunError(RetrofitError):
+    """Somebody asked us to stop (128 + SIGINT, as shells report it)."""
+
+    exit_code = 130
+    code = "interrupted"

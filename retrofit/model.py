@@ -1,0 +1,173 @@
+"""The words of the trade as types; no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+DEBIAN_ARCHITECTURES: Mapping[str, str] = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "ppc64le": "ppc64el",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+    "armv7l": "armhf",
+}
+"""Glance's `architecture` property -> Debian's name, which simplestreams products carry."""
+
+SERIES_RELEASES: Mapping[str, str] = {
+    "focal": "20.04",
+    "jammy": "22.04",
+    "noble": "24.04",
+    "resolute": "26.04",
+}
+"""Ubuntu LTS series -> release number, as product names and `os_version` carry it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """A simplestreams product name, taken apart: `com.ubuntu.cloud.daily:server:24.04:amd64`."""
+
+    name: str
+    stream: str
+    variant: str
+    release: str
+    architecture: str
+
+    @classmethod
+    def parse(cls, name: str) -> Product | None:
+        """Take a product name apart; None for one that is not of Ubuntu's form."""
+        match = re.fullmatch(r"com\.ubuntu\.cloud(?:\.(\w+))?:(\w+):([0-9.]+):(\w+)", name)
+        if match is None:
+            return None
+        stream, variant, release, architecture = match.groups()
+        return cls(
+            name=name,
+            stream=stream or "released",
+            variant=variant,
+            release=release,
+            architecture=architecture,
+        )
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Order versions by their numbers: `20260911.10` is newer than `20260911.9`.
+
+    What is not digits counts for nothing; a version without any digit is the oldest of all.
+    """
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A Glance image as listed: what is standard, and every other property as a string."""
+
+    id: str
+    name: str
+    status: str
+    owner: str
+    created_at: datetime
+    visibility: str = "private"
+    disk_format: str | None = None
+    size: int | None = None
+    virtual_size: int | None = None
+    min_disk: int = 0
+    checksum: str | None = None
+    hash_algo: str | None = None
+    hash_value: str | None = None
+    hidden: bool = False
+    protected: bool = False
+    tags: frozenset[str] = frozenset()
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    def property(self, key: str) -> str | None:
+        """Return one of the additional properties, or None."""
+        return self.properties.get(key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A stock cloud image that a build may start from."""
+
+    image: Image
+    product: str
+    version: str
+    os_distro: str
+    os_version: str
+    architecture: str
+
+    @property
+    def content_hash(self) -> str:
+        """Name the bytes: `sha512:...` as Glance computed it, `md5:...` where it has no more."""
+        if self.image.hash_algo and self.image.hash_value:
+            return f"{self.image.hash_algo}:{self.image.hash_value}"
+        return f"md5:{self.image.checksum}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """An image or series that was looked at and passed over, and why."""
+
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltImage:
+    """An amphora image file on local disk, before anybody else has seen it.
+
+    Sizes are bytes, `min_disk` is GiB as Glance counts it, `sha512` is of the file at `path`.
+    """
+
+    path: Path
+    disk_format: str
+    size: int
+    virtual_size: int
+    min_disk: int
+    sha512: str
+    manifest: Path | None = None
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One named thing that was looked at, and what was seen. `seconds` is how long it took."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What verification found: every check that ran, how it was done, and facts read on the way.
+
+    `how` is `offline`, `boot-kvm` or `boot-tcg`; `facts` become image properties
+    (`haproxy_version`, `amphora_agent_version`, `kernel_version`).
+    """
+
+    checks: tuple[Check, ...]
+    how: str
+    facts: Mapping[str, str]
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """Return the checks that failed, in the order they ran."""
+        return tuple(check for check in self.checks if check.outcome is Outcome.FAILED)
+
+    @property
+    def passed(self) -> bool:
+        """Say whether at least one check ran and none failed."""
+        return bool(self.checks) and not self.failures

@@ -1,0 +1,200 @@
+"""The only caller of subprocess: argv lists, closed stdin, a time limit always."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from retrofit.errors import RetrofitError
+
+log = structlog.get_logger(__name__)
+
+TERM_GRACE = 60.0
+"""Seconds between TERM and KILL: disk-image-create needs them to unmount."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What a command that succeeded printed."""
+
+    stdout: str
+    stderr: str
+
+
+class CommandError(RetrofitError):
+    """A command could not be started, failed, or ran out of time.
+
+    `returncode` is None when it never started or was stopped by its time limit.
+    Callers that know what the command was for translate this into their own error.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], message: str, *, returncode: int | None, stderr: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.argv = list(argv)
+        self.returncode = returncode
+        self.stderr = stderr
+
+
+def _failure(argv: Sequence[str], returncode: int, stderr: str) -> CommandError:
+    how = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+    said = stderr.strip().splitlines()
+    tail = f": {said[-1]}" if said else ""
+    return CommandError(
+        argv, f"{argv[0]} failed with {how}{tail}", returncode=returncode, stderr=stderr
+    )
+
+
+def _not_started(argv: Sequence[str], error: OSError) -> CommandError:
+    reason = "not found" if isinstance(error, FileNotFoundError) else str(error)
+    return CommandError(argv, f"cannot start {argv[0]}: {reason}", returncode=None)
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+) -> Completed:
+    """Run a short command to its end.
+
+    `timeout` is in seconds; `env` replaces the environment (None inherits it).
+    Raises CommandError when it cannot start, exits non-zero or runs out of time.
+    """
+    words = [str(word) for word in argv]
+    with _started(words, env=env, cwd=cwd, stdin=stdin is not None, merged_into=None) as child:
+        try:
+            out, err = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            message = f"{words[0]} did not finish within {timeout:g} s"
+            raise CommandError(words, message, returncode=None) from None
+    stderr = err.decode(errors="replace")
+    if child.returncode != 0:
+        raise _failure(words, child.returncode, stderr)
+    return Completed(stdout=out.decode(errors="replace"), stderr=stderr)
+
+
+def run_logged(
+    argv: Sequence[str | Path],
+    *,
+    log_file: Path,
+    timeout: float,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> None:
+    """Run a long command with everything it prints appended to `log_file`.
+
+    `timeout` is in seconds; `on_line` sees each line as it is printed, without its end.
+    On any way out that is not the command's own end (time limit, Ctrl-C, SIGTERM turned into an
+    exception), its process group gets TERM and `TERM_GRACE` seconds before KILL.
+    Raises CommandError as `run` does.
+    """
+    words = [str(word) for word in argv]
+    deadline = time.monotonic() + timeout
+    with log_file.open("ab", buffering=0) as sink:
+        sink.write(f"$ {shlex.join(words)}\n".encode())
+        with (
+            log_file.open("rb") as follow,
+            _started(words, env=env, cwd=cwd, stdin=False, merged_into=sink.fileno()) as child,
+        ):
+            follow.seek(0, os.SEEK_END)
+            pending = b""
+            while True:
+                ended = child.poll() is not None
+                pending = _tell_lines(pending + follow.read(), on_line)
+                if ended:
+                    break
+                if time.monotonic() > deadline:
+                    message = f"{words[0]} did not finish within {timeout:g} s"
+                    raise CommandError(words, message, returncode=None)
+                time.sleep(0.2)
+    if child.returncode != 0:
+        raise _failure(words, child.returncode, "")
+
+
+def _tell_lines(data: bytes, on_line: Callable[[str], None] | None) -> bytes:
+    *whole, rest = data.split(b"\n")
+    if on_line is not None:
+        for line in whole:
+            on_line(line.decode(errors="replace").rstrip("\r"))
+    return rest
+
+
+@contextmanager
+def background(
+    argv: Sequence[str | Path], *, log_file: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Keep a command running for the length of the block, its output in `log_file`.
+
+    Raises CommandError when it cannot start; whether it dies meanwhile is for the block to ask.
+    """
+    words = [str(word) for word in argv]
+    with (
+        log_file.open("ab", buffering=0) as sink,
+        _started(words, env=env, cwd=None, stdin=False, merged_into=sink.fileno()) as child,
+    ):
+        yield child
+
+
+@contextmanager
+def _started(
+    words: list[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    stdin: bool,
+    merged_into: int | None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        child = subprocess.Popen(
+            words,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if merged_into is None else merged_into,
+            stderr=subprocess.PIPE if merged_into is None else subprocess.STDOUT,
+            # Its own group: Ctrl-C reaches us alone, and we decide how the child is asked to stop.
+            process_group=0,
+        )
+    except OSError as error:
+        raise _not_started(words, error) from error
+    try:
+        yield child
+    finally:
+        stop(child)
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def stop(child: subprocess.Popen[bytes], *, grace: float = TERM_GRACE) -> None:
+    """End a running child and its process group: TERM, up to `grace` seconds, KILL."""
+    if child.poll() is not None:
+        return
+    _signal_group(child, signal.SIGTERM)
+    try:
+        child.wait(grace)
+    except subprocess.TimeoutExpired:
+        log.warning("process did not stop, killing it", argv=child.args, pid=child.pid)
+        _signal_group(child, signal.SIGKILL)
+        child.wait()
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        pass

@@ -5,9 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from retrofit.model import DEBIAN_ARCHITECTURES, SERIES_RELEASES
+
+
+def _a_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    return path
+
+
+def _a_directory(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a directory")
+    return path
+
+
+def _a_series(name: str) -> str:
+    if name not in SERIES_RELEASES:
+        raise ValueError(f"unknown series {name!r}; known are {', '.join(SERIES_RELEASES)}")
+    return name
+
+
+def _an_architecture(name: str) -> str:
+    if name not in DEBIAN_ARCHITECTURES:
+        known = ", ".join(DEBIAN_ARCHITECTURES)
+        raise ValueError(f"unknown architecture {name!r}; Glance's names are {known}")
+    return name
+
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+File = Annotated[Path, AfterValidator(_a_file)]
+Directory = Annotated[Path, AfterValidator(_a_directory)]
+Series = Annotated[Word, AfterValidator(_a_series)]
+Architecture = Annotated[Word, AfterValidator(_an_architecture)]
+# A name that becomes part of file names, lock names and image properties.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Section(BaseModel):
@@ -33,12 +67,12 @@ class CloudSettings(Section):
 class SourceSettings(Section):
     """Which stock image a build starts from."""
 
-    series: tuple[Word, ...] = Field(
+    series: tuple[Series, ...] = Field(
         ("noble", "jammy"),
         min_length=1,
         description="Ubuntu series that may be used, the preferred one first.",
     )
-    architecture: Word = Field("x86_64", description="Architecture as Glance names it.")
+    architecture: Architecture = Field("x86_64", description="Architecture as Glance names it.")
     stream: Literal["released", "daily"] | None = Field(
         None, description="Only this stream; without it the newest version of any."
     )
@@ -65,7 +99,7 @@ class BuildSettings(Section):
     agent_version: Word | None = Field(
         None, description="Version of octavia from PyPI; without it the newest."
     )
-    agent_constraints: Path | None = Field(
+    agent_constraints: File | None = Field(
         None, description="Constraints file for the agent's virtual environment."
     )
     cloud_archive: Word | None = Field(
@@ -77,7 +111,7 @@ class BuildSettings(Section):
     ppas: tuple[Word, ...] = Field((), description="PPAs to enable, such as `ppa:team/name`.")
     packages: tuple[Word, ...] = Field((), description="Further packages to install.")
     elements: tuple[Word, ...] = Field((), description="Further diskimage-builder elements.")
-    element_paths: tuple[Path, ...] = Field((), description="Directories that hold them.")
+    element_paths: tuple[Directory, ...] = Field((), description="Directories that hold them.")
     upgrade: bool = Field(
         True, description="Upgrade the source's packages (kernel and boot loader excepted)."
     )
@@ -97,11 +131,11 @@ class BuildSettings(Section):
     tmpfs: bool = Field(True, description="Build in memory where there is enough of it.")
     archive_mirror: Word | None = Field(None, description="URL of the package archive.")
     security_mirror: Word | None = Field(None, description="URL of the security archive.")
-    apt_sources: Path | None = Field(
+    apt_sources: File | None = Field(
         None,
         description="An apt sources file (one-line or deb822) used during the build only.",
     )
-    ca_bundle: Path | None = Field(
+    ca_bundle: File | None = Field(
         None, description="CA certificates trusted during the build, on top of the image's own."
     )
     http_proxy: Word | None = Field(None, description="Proxy for http during the build.")
@@ -129,3 +163,66 @@ class VerifySettings(Section):
     timeout: int = Field(
         900, ge=60, description="Seconds from power-on until the agent must have answered."
     )
+
+
+class PublishSettings(Section):
+    """How amphora images appear in Glance, and how long they stay."""
+
+    tag: Word = Field(
+        "octavia-amphora", description="Tag by which Octavia finds the image (`amp_image_tag`)."
+    )
+    visibility: Literal["private", "shared", "public"] = Field(
+        "private", description="Visibility of the images; Octavia sees our project's private ones."
+    )
+    keep: int = Field(2, ge=1, description="Amphora images to keep, the promoted one included.")
+    retire_after: int = Field(
+        7 * 24,
+        ge=0,
+        description="Hours that an image stays after a newer one was created, whatever `keep` says:"
+        " amphorae may still run on it.",
+    )
+    hide: bool = Field(True, description="Hide demoted images from default image lists.")
+    properties: dict[Word, str] = Field(
+        default_factory=dict, description="Further properties to set on the images."
+    )
+
+
+class LockSettings(Section):
+    """What keeps two runs of one target apart."""
+
+    url: Word | None = Field(
+        None,
+        description="tooz coordination URL; without it a file lock under `paths.state`.",
+    )
+
+
+class PathSettings(Section):
+    """Where things are kept on this machine; all of it may be deleted between runs."""
+
+    state: Path = Field(Path("/var/lib/retrofit"), description="Lock files.")
+    cache: Path = Field(Path("/var/cache/retrofit"), description="Downloaded packages.")
+    work: Path = Field(
+        Path("/var/lib/retrofit/work"),
+        description="Disks being built; needs about 10 GiB. Emptied of what dead runs left.",
+    )
+    logs: Path = Field(Path("/var/log/retrofit"), description="A directory of logs for each run.")
+    keep_logs: int = Field(50, ge=1, description="Runs whose logs are kept.")
+
+
+class Target(Section):
+    """One image to keep current: everything a run needs to know but local paths and the lock."""
+
+    name: Name = "default"
+    cloud: CloudSettings = Field(default_factory=CloudSettings)
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    build: BuildSettings = Field(default_factory=BuildSettings)
+    verify: VerifySettings = Field(default_factory=VerifySettings)
+    publish: PublishSettings = Field(default_factory=PublishSettings)
+
+
+class Settings(Section):
+    """The whole configuration, validated."""
+
+    targets: tuple[Target, ...]
+    lock: LockSettings = Field(default_factory=LockSettings)
+    paths: PathSettings = Field(default_factory=PathSettings)

@@ -1,0 +1,46 @@
+"""Which cloud: clouds.yaml and OS_*, read the way every OpenStack tool does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openstack.config
+import openstack.exceptions
+from keystoneauth1 import exceptions as ks_exc
+
+from retrofit.config import CloudSettings
+from retrofit.errors import ConfigError
+
+
+def cloud_region(settings: CloudSettings) -> Any:
+    """Find the cloud and region that the settings name.
+
+    Raises ConfigError that says which clouds there are.
+    """
+    try:
+        loader = openstack.config.OpenStackConfig(app_name="retrofit")
+        chosen = {
+            key: value
+            for key, value in (
+                ("cloud", settings.name),
+                ("region_name", settings.region),
+                ("interface", settings.interface),
+            )
+            if value is not None
+        }
+        region = loader.get_one(**chosen)
+        region.get_auth_args()
+        known = ", ".join(sorted(loader.get_cloud_names())) or "none"
+    except (openstack.exceptions.ConfigException, ks_exc.MissingRequiredOptions) as error:
+        raise ConfigError(
+            f"no usable cloud is configured: {error}",
+            hint="set cloud.name to a cloud of clouds.yaml (OS_CLIENT_CONFIG_FILE names the file),"
+            " or set OS_AUTH_URL and the other OS_* variables",
+        ) from error
+    if not region.config.get("auth", {}).get("auth_url"):
+        raise ConfigError(
+            "no usable cloud is configured: there is no auth_url",
+            hint=f"set cloud.name to a cloud of clouds.yaml (it has: {known}),"
+            " or set OS_AUTH_URL and the other OS_* variables",
+        )
+    return region

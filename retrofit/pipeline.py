@@ -1,0 +1,377 @@
+"""One run: from what Glance shows to a promoted, verified, current amphora image."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from retrofit.cloud import Glance, Removal
+from retrofit.config import Settings, Target
+from retrofit.dib import Recipe, build, recipe_for, sweep
+from retrofit.errors import BuildError, PublishError, RetrofitError, SourceError, VerifyError
+from retrofit.lock import held
+from retrofit.model import BuiltImage, Image, Source, Verdict
+from retrofit.plan import Inventory, Plan, ids, is_eligible, is_whole, plan, rotate
+from retrofit.progress import Progress, silent
+from retrofit.publish import image_attributes
+from retrofit.report import RunReport
+from retrofit.run_logs import prune, write_report
+from retrofit.source import choose_source
+from retrofit.verify import verify
+
+log = structlog.get_logger(__name__)
+
+Build = Callable[..., BuiltImage]
+Verify = Callable[..., Verdict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Where one run works, and what it works with."""
+
+    target: Target
+    settings: Settings
+    recipe: Recipe
+    report: RunReport
+    progress: Progress
+    build: Build
+    verify: Verify
+
+    @property
+    def work_root(self) -> Path:
+        """Return the directory under which only runs of this target work, one at a time."""
+        return self.settings.paths.work / self.target.name
+
+    @property
+    def work_dir(self) -> Path:
+        """Return the directory of this run alone."""
+        return self.work_root / self.report.run_id
+
+
+def run_once(
+    target: Target,
+    settings: Settings,
+    *,
+    force: bool = False,
+    progress: Progress = silent,
+    build: Build = build,
+    verify: Verify = verify,
+) -> RunReport:
+    """Bring one target up to date and report what was done; failures are in the report.
+
+    Whatever ends it, nothing of ours is left behind but logs, and what was promoted before stays
+    promoted until a verified image stands beside it.
+    """
+    report = _new_report(target, settings)
+    with structlog.contextvars.bound_contextvars(run_id=report.run_id, target=target.name):
+        try:
+            with held(settings.lock, settings.paths.state, target.name):
+                room = Room(
+                    target=target,
+                    settings=settings,
+                    recipe=recipe_for(target.build),
+                    report=report,
+                    progress=progress,
+                    build=build,
+                    verify=verify,
+                )
+                _make_room(room)
+                _run(room, force=force)
+        except RetrofitError as error:
+            report.fail(error)
+        except Exception as error:
+            log.exception("run failed by a bug")
+            report.fail(RetrofitError(f"{type(error).__name__}: {error}"))
+        if report.outcome != "busy":
+            write_report(report)
+            prune(settings.paths.logs, keep=settings.paths.keep_logs)
+        _summarise(report)
+    return report
+
+
+def _run(room: Room, *, force: bool) -> None:
+    target, report = room.target, room.report
+    with report.step("plan"):
+        glance = Glance.connect(target.cloud)
+        planned = survey(target, room.settings, glance, recipe=room.recipe.digest, force=force)
+        report.notes.extend(planned.warnings)
+    with report.step("sweep"):
+        _sweep_records(room, glance, planned)
+    source = planned.choice.require()
+    report.source = source
+    decision = planned.decision
+    if decision is None:
+        raise SourceError("there is no decision without a source")  # require() has raised
+    report.notes.extend(decision.notes)
+    report.image_id = planned.promoted.id if planned.promoted else None
+    report.reasons.extend(decision.reasons)
+    if decision.build:
+        log.info("build decided", reasons=decision.reasons, source=source.version)
+        chosen = _make(room, glance, source)
+    elif decision.promote is not None:
+        chosen = decision.promote
+    else:
+        report.reasons.append(_why_unchanged(planned, source))
+        _rotate(room, glance, promoted=report.image_id)
+        report.outcome = "unchanged"
+        return
+    with report.step("promote"):
+        _promote(room, glance, chosen)
+    with report.step("rotate"):
+        _rotate(room, glance, promoted=chosen.id)
+    _ask_as_octavia(room, glance, chosen)
+    report.outcome = "published"
+
+
+def survey(
+    target: Target, settings: Settings, glance: Glance, *, recipe: str, force: bool = False
+) -> Plan:
+    """Read Glance and decide, changing nothing: this is what `retrofit plan` shows."""
+    inventory = take_inventory(target, glance)
+    choice = choose_source(
+        _possible_sources(target, glance), target.source, own_project=glance.project_id
+    )
+    return plan(
+        inventory,
+        target,
+        choice,
+        recipe=recipe,
+        host=socket.gethostname(),
+        force=force,
+        lock_shared=settings.lock.url is not None,
+    )
+
+
+def take_inventory(target: Target, glance: Glance) -> Inventory:
+    """List the target's images and all that carry its tag, hidden and unfinished ones too."""
+    images = glance.list({"retrofit_target": target.name, "owner": glance.project_id})
+    images += glance.list({"tag": [target.publish.tag]})
+    unique = {image.id: image for image in images}
+    return Inventory(
+        images=tuple(unique.values()), own_project=glance.project_id, now=datetime.now(UTC)
+    )
+
+
+def _possible_sources(target: Target, glance: Glance) -> list[Image]:
+    if target.source.image is not None:
+        image = glance.get(target.source.image)
+        return [] if image is None else [image]
+    # By owner, so that a tenant's thousand look-alikes are not even listed.
+    owners = dict.fromkeys((glance.project_id, *target.source.owners))
+    return [
+        image
+        for owner in owners
+        for image in glance.list({"os_distro": "ubuntu", "owner": owner}, hidden=False)
+    ]
+
+
+def _make(room: Room, glance: Glance, source: Source) -> Image:
+    """Fetch, retrofit, verify and upload; the result is in Glance, active, whole and untagged."""
+    target, report = room.target, room.report
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, room.work_dir, ignore_errors=True)
+        stock = room.work_dir / f"source.{source.image.disk_format}"
+        with report.step("fetch"):
+            _require_space(room.work_dir, source)
+            glance.download(source.image, stock, room.progress)
+        with report.step("build"):
+            built = room.build(
+                stock,
+                source_format=source.image.disk_format,
+                recipe=room.recipe,
+                settings=target.build,
+                work_dir=room.work_dir / "build",
+                cache_dir=room.settings.paths.cache,
+                log_file=report.log_dir / "build.log",
+                expected_os=(source.os_distro, source.os_version),
+                allow_os_mismatch=target.source.allow_os_mismatch,
+                architecture=source.architecture,
+                progress=room.progress,
+            )
+        with report.step("verify"):
+            report.verdict = room.verify(
+                built.path,
+                disk_format=built.disk_format,
+                settings=target.verify,
+                build=target.build,
+                architecture=source.architecture,
+                work_dir=room.work_dir / "verify",
+                log_dir=report.log_dir,
+                progress=room.progress,
+            )
+        _require_verified(report)
+        with report.step("upload"):
+            return _upload(room, glance, source, built, report.verdict)
+
+
+def _require_verified(report: RunReport) -> None:
+    verdict = report.verdict
+    if verdict is None or not verdict.passed:
+        failures = verdict.failures if verdict else ()
+        said = "; ".join(f"{check.name}: {check.detail}" for check in failures)
+        raise VerifyError(
+            f"the image is not a working amphora: {said or 'nothing was checked'}",
+            hint=f"the evidence is in {report.log_dir}",
+        )
+
+
+def _upload(
+    room: Room, glance: Glance, source: Source, built: BuiltImage, verdict: Verdict
+) -> Image:
+    record = glance.create(
+        image_attributes(
+            room.target,
+            source,
+            built,
+            verdict,
+            recipe=room.recipe.digest,
+            run_id=room.report.run_id,
+            host=socket.gethostname(),
+        )
+    )
+    try:
+        return glance.upload(record, built.path, room.progress)
+    except BaseException:
+        # No failed upload is repeated into the same record: Glance answers 500 to that.
+        _remove_quietly(glance, record.id)
+        raise
+
+
+def _remove_quietly(glance: Glance, image_id: str) -> None:
+    """Delete a record on the way out of a failure, which must stay the one that is reported."""
+    try:
+        glance.delete(image_id)
+    except RetrofitError as error:
+        log.warning("record left for the next run to sweep", image_id=image_id, error=error.message)
+
+
+def _promote(room: Room, glance: Glance, image: Image) -> None:
+    """Tag an image, once it is seen to be active and whole; the others keep their tag as yet."""
+    current = glance.get(image.id)
+    if current is None or current.status != "active" or not is_whole(current):
+        state = "gone" if current is None else f'"{current.status}", {current.size} bytes'
+        raise PublishError(
+            f"cannot promote {image.id}: image is {state}, expected what was built and verified",
+            hint="somebody changed it after its upload; run again to build a new one",
+        )
+    if current.hidden:
+        glance.update(image.id, {"os_hidden": False})
+    glance.tag(image.id, room.target.publish.tag)
+    glance.update(
+        image.id, {"retrofit_promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    )
+    room.report.promoted.append(image.id)
+    room.report.image_id = image.id
+    log.info("image promoted", image_id=image.id, name=image.name)
+
+
+def _rotate(room: Room, glance: Glance, *, promoted: str | None) -> None:
+    """Take the tag from every other image of the target, hide them, and delete what may go."""
+    target, report = room.target, room.report
+    inventory = take_inventory(target, glance)
+    standing = next((image for image in inventory.images if image.id == promoted), None)
+    if standing is None or not is_eligible(standing, target.publish.tag):
+        return  # nothing stands on the stage: nobody leaves it
+    if not standing.property("retrofit_promoted_at"):  # a run died between tag and mark
+        glance.update(
+            standing.id, {"retrofit_promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        )
+    rotation = rotate(inventory, target, promoted=promoted)
+    report.notes.extend(rotation.notes)
+    for image in rotation.demote:
+        glance.untag(image.id, target.publish.tag)
+        report.demoted.append(image.id)
+        log.info("image demoted", image_id=image.id, name=image.name)
+    for image in rotation.hide:
+        glance.update(image.id, {"os_hidden": True})
+    for image in rotation.retire:
+        removal = glance.delete(image.id)
+        if removal in {Removal.DELETED, Removal.GONE}:
+            report.retired.append(image.id)
+            log.info("image retired", image_id=image.id, name=image.name)
+        else:
+            report.notes.append(f"image {image.id} could not be deleted ({removal}): later")
+
+
+def _ask_as_octavia(room: Room, glance: Glance, promoted: Image) -> None:
+    tag = room.target.publish.tag
+    ours = glance.octavia_takes(tag, owner=glance.project_id)
+    if ours is None or ours.id != promoted.id:
+        raise PublishError(
+            f"Octavia would take image {ours.id if ours else 'none'}, not {promoted.id}",
+            hint=f"another image of this project carries the tag {tag} and was created later:"
+            " remove its tag",
+        )
+    anybody = glance.octavia_takes(tag)
+    if anybody is not None and anybody.id != promoted.id:
+        room.report.notes.append(
+            f"without amp_image_owner_id Octavia takes image {anybody.id} of project"
+            f" {anybody.owner}: set amp_image_owner_id = {glance.project_id} in octavia.conf"
+        )
+
+
+def _sweep_records(room: Room, glance: Glance, planned: Plan) -> None:
+    for image in planned.sweep:
+        if glance.delete(image.id) in {Removal.DELETED, Removal.GONE}:
+            room.report.swept.append(image.id)
+    if planned.sweep:
+        log.info("unfinished records swept", image_ids=ids(planned.sweep))
+
+
+def _new_report(target: Target, settings: Settings) -> RunReport:
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    return RunReport(run_id=run_id, target=target.name, log_dir=settings.paths.logs / run_id)
+
+
+def _make_room(room: Room) -> None:
+    try:
+        room.report.log_dir.mkdir(parents=True)
+        room.work_root.mkdir(parents=True, exist_ok=True)
+        for done in sweep(room.work_root):
+            log.info("leftover of a dead run removed", what=done)
+        room.work_dir.mkdir()
+    except OSError as error:
+        raise BuildError(
+            f"cannot prepare {error.filename}: {error.strerror}",
+            hint="run as root, or set paths.logs and paths.work",
+        ) from error
+
+
+def _require_space(work_dir: Path, source: Source) -> None:
+    needed = source.image.size or 0
+    free = shutil.disk_usage(work_dir).free
+    if free < needed:
+        raise BuildError(
+            f"{work_dir} has {free >> 20} MiB free, the source image alone is {needed >> 20} MiB",
+            hint="free some space, or set paths.work to a larger filesystem",
+        )
+
+
+def _why_unchanged(planned: Plan, source: Source) -> str:
+    if planned.promoted is None:
+        return "nothing is promoted, on purpose"
+    return (
+        f"image {planned.promoted.id} is promoted and current:"
+        f" source {source.product} {source.version}, same recipe"
+    )
+
+
+def _summarise(report: RunReport) -> None:
+    facts = {
+        "outcome": report.outcome,
+        "reasons": report.reasons,
+        "image_id": report.image_id,
+        "seconds": round(sum(seconds for _, seconds in report.steps), 1),
+    }
+    if report.error is None:
+        log.info("run ended", **facts)
+    else:
+        log.error("run ended", **facts, error=report.error.message, hint=report.error.hint)

@@ -16,7 +16,14 @@ import structlog
 from retrofit.cloud import Glance, Removal
 from retrofit.config import Settings, Target
 from retrofit.dib import Recipe, build, recipe_for, sweep
-from retrofit.errors import BuildError, PublishError, RetrofitError, SourceError, VerifyError
+from retrofit.errors import (
+    BuildError,
+    InterruptedRunError,
+    PublishError,
+    RetrofitError,
+    SourceError,
+    VerifyError,
+)
 from retrofit.lock import held
 from retrofit.model import BuiltImage, Image, Source, Verdict
 from retrofit.plan import Inventory, Plan, ids, is_eligible, is_whole, plan, rotate
@@ -34,8 +41,8 @@ Verify = Callable[..., Verdict]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
-    """Where one run works, and what it works with."""
+class Run:
+    """One run of one target: where it works, and what it works with."""
 
     target: Target
     settings: Settings
@@ -74,7 +81,7 @@ def run_once(
     with structlog.contextvars.bound_contextvars(run_id=report.run_id, target=target.name):
         try:
             with held(settings.lock, settings.paths.state, target.name):
-                room = Room(
+                run = Run(
                     target=target,
                     settings=settings,
                     recipe=recipe_for(target.build),
@@ -83,10 +90,18 @@ def run_once(
                     build=build,
                     verify=verify,
                 )
-                _make_room(room)
-                _run(room, force=force)
+                _prepare(run)
+                _run(run, force=force)
         except RetrofitError as error:
             report.fail(error)
+        except KeyboardInterrupt:
+            during = report.steps[-1][0] if report.steps else "its start"
+            report.fail(
+                InterruptedRunError(
+                    f"the run was interrupted during {during}",
+                    hint="nothing was left half done; run again when convenient",
+                )
+            )
         except Exception as error:
             log.exception("run failed by a bug")
             report.fail(RetrofitError(f"{type(error).__name__}: {error}"))
@@ -97,14 +112,14 @@ def run_once(
     return report
 
 
-def _run(room: Room, *, force: bool) -> None:
-    target, report = room.target, room.report
+def _run(run: Run, *, force: bool) -> None:
+    target, report = run.target, run.report
     with report.step("plan"):
         glance = Glance.connect(target.cloud)
-        planned = survey(target, room.settings, glance, recipe=room.recipe.digest, force=force)
+        planned = survey(target, run.settings, glance, recipe=run.recipe.digest, force=force)
         report.notes.extend(planned.warnings)
     with report.step("sweep"):
-        _sweep_records(room, glance, planned)
+        _sweep_records(run, glance, planned)
     source = planned.choice.require()
     report.source = source
     decision = planned.decision
@@ -115,19 +130,19 @@ def _run(room: Room, *, force: bool) -> None:
     report.reasons.extend(decision.reasons)
     if decision.build:
         log.info("build decided", reasons=decision.reasons, source=source.version)
-        chosen = _make(room, glance, source)
+        chosen = _make(run, glance, source)
     elif decision.promote is not None:
         chosen = decision.promote
     else:
         report.reasons.append(_why_unchanged(planned, source))
-        _rotate(room, glance, promoted=report.image_id)
+        _rotate(run, glance, promoted=report.image_id)
         report.outcome = "unchanged"
         return
     with report.step("promote"):
-        _promote(room, glance, chosen)
+        _promote(run, glance, chosen)
     with report.step("rotate"):
-        _rotate(room, glance, promoted=chosen.id)
-    _ask_as_octavia(room, glance, chosen)
+        _rotate(run, glance, promoted=chosen.id)
+    _ask_as_octavia(run, glance, chosen)
     report.outcome = "published"
 
 
@@ -173,43 +188,43 @@ def _possible_sources(target: Target, glance: Glance) -> list[Image]:
     ]
 
 
-def _make(room: Room, glance: Glance, source: Source) -> Image:
+def _make(run: Run, glance: Glance, source: Source) -> Image:
     """Fetch, retrofit, verify and upload; the result is in Glance, active, whole and untagged."""
-    target, report = room.target, room.report
+    target, report = run.target, run.report
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, room.work_dir, ignore_errors=True)
-        stock = room.work_dir / f"source.{source.image.disk_format}"
+        stack.callback(shutil.rmtree, run.work_dir, ignore_errors=True)
+        stock = run.work_dir / f"source.{source.image.disk_format}"
         with report.step("fetch"):
-            _require_space(room.work_dir, source)
-            glance.download(source.image, stock, room.progress)
+            _require_space(run.work_dir, source)
+            glance.download(source.image, stock, run.progress)
         with report.step("build"):
-            built = room.build(
+            built = run.build(
                 stock,
                 source_format=source.image.disk_format,
-                recipe=room.recipe,
+                recipe=run.recipe,
                 settings=target.build,
-                work_dir=room.work_dir / "build",
-                cache_dir=room.settings.paths.cache,
+                work_dir=run.work_dir / "build",
+                cache_dir=run.settings.paths.cache,
                 log_file=report.log_dir / "build.log",
                 expected_os=(source.os_distro, source.os_version),
                 allow_os_mismatch=target.source.allow_os_mismatch,
                 architecture=source.architecture,
-                progress=room.progress,
+                progress=run.progress,
             )
         with report.step("verify"):
-            report.verdict = room.verify(
+            report.verdict = run.verify(
                 built.path,
                 disk_format=built.disk_format,
                 settings=target.verify,
                 build=target.build,
                 architecture=source.architecture,
-                work_dir=room.work_dir / "verify",
+                work_dir=run.work_dir / "verify",
                 log_dir=report.log_dir,
-                progress=room.progress,
+                progress=run.progress,
             )
         _require_verified(report)
         with report.step("upload"):
-            return _upload(room, glance, source, built, report.verdict)
+            return _upload(run, glance, source, built, report.verdict)
 
 
 def _require_verified(report: RunReport) -> None:
@@ -223,22 +238,20 @@ def _require_verified(report: RunReport) -> None:
         )
 
 
-def _upload(
-    room: Room, glance: Glance, source: Source, built: BuiltImage, verdict: Verdict
-) -> Image:
+def _upload(run: Run, glance: Glance, source: Source, built: BuiltImage, verdict: Verdict) -> Image:
     record = glance.create(
         image_attributes(
-            room.target,
+            run.target,
             source,
             built,
             verdict,
-            recipe=room.recipe.digest,
-            run_id=room.report.run_id,
+            recipe=run.recipe.digest,
+            run_id=run.report.run_id,
             host=socket.gethostname(),
         )
     )
     try:
-        return glance.upload(record, built.path, room.progress)
+        return glance.upload(record, built.path, run.progress)
     except BaseException:
         # No failed upload is repeated into the same record: Glance answers 500 to that.
         _remove_quietly(glance, record.id)
@@ -253,7 +266,7 @@ def _remove_quietly(glance: Glance, image_id: str) -> None:
         log.warning("record left for the next run to sweep", image_id=image_id, error=error.message)
 
 
-def _promote(room: Room, glance: Glance, image: Image) -> None:
+def _promote(run: Run, glance: Glance, image: Image) -> None:
     """Tag an image, once it is seen to be active and whole; the others keep their tag as yet."""
     current = glance.get(image.id)
     if current is None or current.status != "active" or not is_whole(current):
@@ -264,18 +277,18 @@ def _promote(room: Room, glance: Glance, image: Image) -> None:
         )
     if current.hidden:
         glance.update(image.id, {"os_hidden": False})
-    glance.tag(image.id, room.target.publish.tag)
+    glance.tag(image.id, run.target.publish.tag)
     glance.update(
         image.id, {"retrofit_promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
     )
-    room.report.promoted.append(image.id)
-    room.report.image_id = image.id
+    run.report.promoted.append(image.id)
+    run.report.image_id = image.id
     log.info("image promoted", image_id=image.id, name=image.name)
 
 
-def _rotate(room: Room, glance: Glance, *, promoted: str | None) -> None:
+def _rotate(run: Run, glance: Glance, *, promoted: str | None) -> None:
     """Take the tag from every other image of the target, hide them, and delete what may go."""
-    target, report = room.target, room.report
+    target, report = run.target, run.report
     inventory = take_inventory(target, glance)
     standing = next((image for image in inventory.images if image.id == promoted), None)
     if standing is None or not is_eligible(standing, target.publish.tag):
@@ -301,8 +314,8 @@ def _rotate(room: Room, glance: Glance, *, promoted: str | None) -> None:
             report.notes.append(f"image {image.id} could not be deleted ({removal}): later")
 
 
-def _ask_as_octavia(room: Room, glance: Glance, promoted: Image) -> None:
-    tag = room.target.publish.tag
+def _ask_as_octavia(run: Run, glance: Glance, promoted: Image) -> None:
+    tag = run.target.publish.tag
     ours = glance.octavia_takes(tag, owner=glance.project_id)
     if ours is None or ours.id != promoted.id:
         raise PublishError(
@@ -312,16 +325,16 @@ def _ask_as_octavia(room: Room, glance: Glance, promoted: Image) -> None:
         )
     anybody = glance.octavia_takes(tag)
     if anybody is not None and anybody.id != promoted.id:
-        room.report.notes.append(
+        run.report.notes.append(
             f"without amp_image_owner_id Octavia takes image {anybody.id} of project"
             f" {anybody.owner}: set amp_image_owner_id = {glance.project_id} in octavia.conf"
         )
 
 
-def _sweep_records(room: Room, glance: Glance, planned: Plan) -> None:
+def _sweep_records(run: Run, glance: Glance, planned: Plan) -> None:
     for image in planned.sweep:
         if glance.delete(image.id) in {Removal.DELETED, Removal.GONE}:
-            room.report.swept.append(image.id)
+            run.report.swept.append(image.id)
     if planned.sweep:
         log.info("unfinished records swept", image_ids=ids(planned.sweep))
 
@@ -331,13 +344,13 @@ def _new_report(target: Target, settings: Settings) -> RunReport:
     return RunReport(run_id=run_id, target=target.name, log_dir=settings.paths.logs / run_id)
 
 
-def _make_room(room: Room) -> None:
+def _prepare(run: Run) -> None:
     try:
-        room.report.log_dir.mkdir(parents=True)
-        room.work_root.mkdir(parents=True, exist_ok=True)
-        for done in sweep(room.work_root):
+        run.report.log_dir.mkdir(parents=True)
+        run.work_root.mkdir(parents=True, exist_ok=True)
+        for done in sweep(run.work_root):
             log.info("leftover of a dead run removed", what=done)
-        room.work_dir.mkdir()
+        run.work_dir.mkdir()
     except OSError as error:
         raise BuildError(
             f"cannot prepare {error.filename}: {error.strerror}",

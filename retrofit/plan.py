@@ -220,7 +220,7 @@ def warnings(inventory: Inventory, target: Target) -> list[str]:
         said.append(f"{len(eligible)} active images carry the tag {tag}: {listed}")
     said.extend(
         f"image {image.id} carries the tag {tag} and is hidden: Octavia cannot see it"
-        for image in inventory.images
+        for image in sorted(inventory.images, key=octavia_order, reverse=True)
         if tag in image.tags and image.hidden and image.status == "active"
     )
     return said

@@ -70,7 +70,7 @@ def choose_source(
             )
         else:
             candidates.append(verdict)
-    candidates.sort(key=lambda pair: _preference(*pair, settings), reverse=True)
+    candidates.sort(key=lambda pair: _preference(pair[0], pair[1], settings), reverse=True)
     rejected.extend(
         Rejection(
             subject=f"{source.image.name} ({source.image.id})",

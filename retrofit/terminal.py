@@ -1,0 +1,91 @@
+"""stderr is the story: bars and plain text on a terminal, JSON lines everywhere else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from retrofit.progress import Progress
+
+QUIET_SECONDS = 30.0
+"""How long the same phrase is not repeated in a log."""
+
+
+def configure_logging(*, verbose: bool) -> None:
+    """Send structlog's events to stderr in the form that fits who reads it."""
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if verbose else logging.INFO
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+@contextmanager
+def progress_shown() -> Iterator[Progress]:
+    """Yield a Progress that draws a bar on a terminal and logs elsewhere."""
+    if sys.stderr.isatty():
+        with _bars() as progress:
+            yield progress
+    else:
+        yield logged_progress()
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("starting", total=None)
+        shown = ""
+
+        def progress(phrase: str, fraction: float | None) -> None:
+            nonlocal shown
+            if phrase != shown:
+                bars.reset(task)
+                shown = phrase
+            total = None if fraction is None else 1.0
+            bars.update(task, description=phrase, total=total, completed=fraction or 0.0)
+
+        yield progress
+
+
+def logged_progress() -> Progress:
+    """Return a Progress that logs each new phrase, and an old one again only after a while."""
+    log = structlog.get_logger("retrofit.progress")
+    told: dict[str, float] = {}
+
+    def progress(phrase: str, fraction: float | None) -> None:
+        now = time.monotonic()
+        if now - told.get(phrase, -QUIET_SECONDS) < QUIET_SECONDS:
+            return
+        told[phrase] = now
+        if fraction is None:
+            log.info("in progress", doing=phrase)
+        else:
+            log.info("in progress", doing=phrase, percent=round(fraction * 100))
+
+    return progress

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retrofit.errors import ConfigError
+from retrofit.settings_file import load
+
+
+@pytest.fixture(autouse=True)
+def no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for variable in [name for name in os.environ if name.startswith("RETROFIT_")]:
+        monkeypatch.delenv(variable)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "retrofit.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_defaults_make_one_target(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, ""))
+    assert [target.name for target in settings.targets] == ["default"]
+    assert settings.targets[0].publish.tag == "octavia-amphora"
+
+
+def test_target_tables_override_the_sections_beside_them(tmp_path: Path) -> None:
+    settings = load(
+        written(
+            tmp_path,
+            """
+            [source]
+            series = ["noble"]
+            owners = ["a"]
+            [target.one]
+            [target.two.source]
+            series = ["jammy"]
+            """,
+        )
+    )
+    one, two = settings.targets
+    assert (one.name, one.source.series, one.source.owners) == ("one", ("noble",), ("a",))
+    assert (two.name, two.source.series, two.source.owners) == ("two", ("jammy",), ("a",))
+
+
+def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETROFIT_CLOUD__NAME", "from-env")
+    monkeypatch.setenv("RETROFIT_PUBLISH__KEEP", "5")
+    settings = load(written(tmp_path, '[cloud]\nname = "from-file"\nregion = "r"\n'))
+    target = settings.targets[0]
+    assert (target.cloud.name, target.cloud.region) == ("from-env", "r")
+    assert target.publish.keep == 5
+
+
+def test_names_every_problem_with_its_key_at_once(tmp_path: Path) -> None:
+    message = refused(
+        written(
+            tmp_path,
+            """
+            [cloud]
+            nam = "x"
+            [source]
+            series = ["noble", "warty"]
+            [publish]
+            keep = 0
+            [build]
+            agent = "git"
+            ca_bundle = "/nowhere/ca.pem"
+            """,
+        )
+    )
+    assert "cloud.nam: unknown setting; did you mean 'name'?" in message
+    assert "source.series.1: unknown series 'warty'" in message
+    assert "publish.keep: " in message
+    assert "build.agent: Input should be 'distro' or 'pypi' (got 'git')" in message
+    assert "build.ca_bundle: /nowhere/ca.pem is not a file" in message
+
+
+def test_names_the_target_whose_setting_is_wrong(tmp_path: Path) -> None:
+    message = refused(written(tmp_path, "[target.two.publish]\nkeeep = 2\n"))
+    assert "target.two.publish.keeep: unknown setting; did you mean 'keep'?" in message
+
+
+def test_refuses_a_variable_of_an_unknown_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETROFIT_CLOUDS__NAME", "x")
+    message = refused(written(tmp_path, ""))
+    assert "RETROFIT_CLOUDS__NAME: unknown section 'clouds'; did you mean 'cloud'?" in message
+
+
+def test_says_where_toml_is_broken(tmp_path: Path) -> None:
+    assert "is not valid TOML" in refused(written(tmp_path, "[cloud\n"))
+
+
+def test_says_that_the_file_is_missing(tmp_path: Path) -> None:
+    assert "cannot read" in refused(tmp_path / "absent.toml")

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrofit.config import SourceSettings
+from retrofit.errors import SourceError
+from retrofit.model import Image, version_key
+from retrofit.source import SourceChoice, choose_source
+from tests.unit.images import NOW, OWN, amphora, synced
+
+
+def choose(*images: Image, **settings: object) -> SourceChoice:
+    return choose_source(images, SourceSettings(**settings), own_project=OWN)
+
+
+def test_compares_versions_as_numbers() -> None:
+    newest = synced("20260911.10")
+    assert choose(synced("20260911.9"), newest, synced("20260911")).source.image is newest
+    assert version_key("20260911.10") > version_key("20260911.9") > version_key("20260911")
+
+
+def test_prefers_the_first_series_even_when_a_later_one_is_newer() -> None:
+    noble = synced("20260101", release="24.04")
+    jammy = synced("20260901", release="22.04")
+    assert choose(noble, jammy, series=["noble", "jammy"]).source.image is noble
+    assert choose(noble, jammy, series=["jammy", "noble"]).source.image is jammy
+
+
+def test_takes_the_newest_version_of_any_stream_unless_one_is_configured() -> None:
+    release = synced("20260911")
+    old_daily = synced("20260801", id="daily", stream=".daily")
+    assert choose(old_daily, release).source.image is release
+    assert choose(old_daily, release, stream="daily").source.image is old_daily
+
+
+def test_prefers_server_to_minimal_of_the_same_version() -> None:
+    minimal = synced("20260911", id="zzz", variant="minimal")
+    server = synced("20260911", id="aaa")
+    assert choose(minimal, server, variants=["server", "minimal"]).source.image is server
+    assert choose(minimal, server, variants=["minimal", "server"]).source.image is minimal
+
+
+def test_takes_the_disk_among_the_items_of_one_version() -> None:
+    disk = synced(item="disk1.img")
+    chosen = choose(synced(item="squashfs"), disk, synced(item="root.tar.xz"))
+    assert chosen.source.image is disk
+    assert [no.reason for no in chosen.rejected] == [
+        "item root.tar.xz is not a whole disk",
+        "item squashfs is not a whole disk",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (synced(owner="tenant"), "its owner tenant is not trusted (source.owners)"),
+        (synced(status="queued"), 'status is "queued", expected "active"'),
+        (
+            synced(properties={"product_name": None}),
+            "it has no product_name and version_name (yet)",
+        ),
+        (
+            synced(properties={"version_name": None}),
+            "it has no product_name and version_name (yet)",
+        ),
+        (synced(properties={"product_name": "x:y"}), "product x:y is not an Ubuntu server product"),
+        (synced(arch="arm64"), "architecture is arm64"),
+        (synced(release="20.04"), "release 20.04 is not in source.series"),
+        (synced(variant="minimal"), "variant minimal is not in source.variants"),
+        (synced(disk_format="vmdk"), "disk format is vmdk, expected qcow2 or raw"),
+        (
+            synced(properties={"hypervisor_type": "lxc"}),
+            "it is a container image (hypervisor_type lxc)",
+        ),
+        (amphora(1), "it is an amphora image"),
+    ],
+)
+def test_passes_over_what_cannot_be_used_and_says_why(image: Image, reason: str) -> None:
+    chosen = choose(image)
+    assert chosen.source is None
+    assert [no.reason for no in chosen.rejected] == [reason]
+
+
+def test_trusts_configured_owners() -> None:
+    image = synced(owner="sync-project")
+    assert choose(image, owners=["sync-project"]).source.image is image
+
+
+def test_says_what_was_looked_for_and_what_exists_when_nothing_fits() -> None:
+    with pytest.raises(SourceError) as caught:
+        choose(synced(release="20.04"), series=["noble"]).require()
+    assert "looked for series noble; architecture x86_64" in caught.value.message
+    assert "release 20.04 is not in source.series" in caught.value.message
+    assert caught.value.exit_code == 4
+
+
+def test_accepts_an_explicit_image_without_the_synchronisers_marks() -> None:
+    image = synced(properties=dict.fromkeys(("product_name", "version_name", "item_name")))
+    source = choose(synced("20990101"), image, image=image.id).source
+    assert source.image is image
+    assert (source.product, source.version) == ("custom", f"{image.created_at:%Y%m%d}")
+
+
+def test_refuses_an_explicit_image_that_is_no_disk() -> None:
+    image = synced(disk_format="iso")
+    with pytest.raises(SourceError, match="disk format is iso"):
+        choose(image, image=image.id).require()
+
+
+@given(st.randoms(use_true_random=False))
+def test_order_of_the_listing_never_changes_the_choice(shuffler: random.Random) -> None:
+    images = [
+        synced(f"202609{day:02}.{part}", id=f"{day}-{part}-{age}", created_at=NOW - timedelta(age))
+        for day in (1, 2)
+        for part in (9, 10)
+        for age in (1, 2)
+    ]
+    expected = choose(*images)
+    shuffler.shuffle(images)
+    assert choose(*images) == expected
+    assert expected.source.image.id == "2-10-1"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,10 @@ log = structlog.get_logger(__name__)
 
 TERM_GRACE = 60.0
 """Seconds between TERM and KILL: disk-image-create needs them to unmount."""
+
+
+LOG_CHUNK = 1024 * 1024
+LONGEST_LINE = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +98,15 @@ def run_logged(
     env: Mapping[str, str],
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    lifeline: bool = False,
 ) -> None:
     """Run a long command with everything it prints appended to `log_file`.
 
     `timeout` is in seconds; `on_line` sees each line as it is printed, without its end.
     On any way out that is not the command's own end (time limit, Ctrl-C, SIGTERM turned into an
     exception), its process group gets TERM and `TERM_GRACE` seconds before KILL.
+    With `lifeline` its stdin is a pipe that ends when it shall stop, or when this process is gone:
+    that reaches a command which runs as another user, where signals may not.
     Raises CommandError as `run` does.
     """
     words = [str(word) for word in argv]
@@ -108,14 +115,16 @@ def run_logged(
         sink.write(f"$ {shlex.join(words)}\n".encode())
         with (
             log_file.open("rb") as follow,
-            _started(words, env=env, cwd=cwd, stdin=False, merged_into=sink.fileno()) as child,
+            _started(words, env=env, cwd=cwd, stdin=lifeline, merged_into=sink.fileno()) as child,
         ):
             follow.seek(0, os.SEEK_END)
             pending = b""
             while True:
                 ended = child.poll() is not None
-                pending = _tell_lines(pending + follow.read(), on_line)
+                while chunk := follow.read(LOG_CHUNK):
+                    pending = _tell_lines(pending + chunk, on_line)
                 if ended:
+                    _tell_lines(pending + b"\n" if pending else b"", on_line)
                     break
                 if time.monotonic() > deadline:
                     message = f"{words[0]} did not finish within {timeout:g} s"
@@ -130,7 +139,8 @@ def _tell_lines(data: bytes, on_line: Callable[[str], None] | None) -> bytes:
     if on_line is not None:
         for line in whole:
             on_line(line.decode(errors="replace").rstrip("\r"))
-    return rest
+    # A line without end (a progress bar, a binary) must not be collected without end either.
+    return rest[-LONGEST_LINE:]
 
 
 @contextmanager
@@ -181,20 +191,40 @@ def _started(
 
 
 def stop(child: subprocess.Popen[bytes], *, grace: float = TERM_GRACE) -> None:
-    """End a running child and its process group: TERM, up to `grace` seconds, KILL."""
-    if child.poll() is not None:
-        return
-    _signal_group(child, signal.SIGTERM)
+    """End a child and its process group: TERM, up to `grace` seconds together, KILL.
+
+    A group outlives its leader as long as one of its processes does.
+    """
+    deadline = time.monotonic() + grace
+    if child.stdin is not None:
+        # What a lifeline waits for. A broken pipe means that the reader has gone already.
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+    if child.poll() is None or _group_lives(child):
+        _signal_group(child, signal.SIGTERM)
     try:
-        child.wait(grace)
+        child.wait(max(0.0, deadline - time.monotonic()))
+        while _group_lives(child) and time.monotonic() < deadline:
+            time.sleep(0.05)
     except subprocess.TimeoutExpired:
+        pass
+    if child.poll() is None or _group_lives(child):
         log.warning("process did not stop, killing it", argv=child.args, pid=child.pid)
         _signal_group(child, signal.SIGKILL)
         child.wait()
 
 
-def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _group_lives(child: subprocess.Popen[bytes]) -> bool:
     try:
-        os.killpg(child.pid, number)
+        os.killpg(child.pid, 0)
     except ProcessLookupError:
-        pass
+        return False
+    except PermissionError:
+        # It belongs to root, by way of sudo: only a lifeline reaches it.
+        return child.poll() is None
+    return True
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)

@@ -1,0 +1,96 @@
+"""What disk-image-create prints: how far it is, and which of its lines say why it failed."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from retrofit.progress import Progress
+
+# Phase as disk-image-create announces it -> how far the whole of it is then, as measured.
+PHASES = {
+    "root": ("copying the source's files", 0.02),
+    "extra-data": ("copying the source's files", 0.12),
+    "pre-install": ("preparing package installation", 0.14),
+    "install": ("installing packages", 0.2),
+    "post-install": ("configuring", 0.65),
+    "post-root": ("configuring", 0.8),
+    "block-device": ("making filesystems", 0.82),
+    "pre-finalise": ("finishing", 0.9),
+    "finalise": ("finishing", 0.9),
+    "cleanup": ("cleaning up", 0.95),
+}
+_TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \| ")
+_PHASE = re.compile(r"(?:Running hooks from|dib-run-parts .*in_target\.d)\S*?/?([a-z-]+)\.d\b")
+_SCRIPT = re.compile(r"dib-run-parts Running \S*/([^/]+\.d)/(\S+)")
+
+# Lines that name a reason, the best first.
+_REASONS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"stock_disk: ",
+        r"No space left on device",
+        r"^(?:E|Err\S*): ",
+        r"^dpkg: error ",
+        r"^(?:error|× ?|  [╰├]─▶)",  # noqa: RUF001  uv's way of telling
+        r"\b[Ee]rror: |^ERROR\b|\bERROR: ",
+        r"command not found|No such file or directory|[Pp]ermission denied",
+        r"\b(?:fatal|failed|Failed|cannot|Could not|unable to|Unable to)\b",
+    )
+)
+# Noise of the clean-up that follows every failure, and of the shell's traces.
+_NOISE = re.compile(
+    r"^\+|^Unmount /|^\*\*\* .* is not a directory|State already cleaned|Pickle file not found"
+    r"|^Traceback|^  File \"|^INFO |^umount: |^rmdir: |^Killing chroot process"
+    r"|debconf: (?:unable to initialize|falling back|\()|dpkg-preconfigure"
+)
+KEPT = 400
+SHOWN = 8
+
+
+class PhaseReader:
+    """Follows the lines of a build, tells its phases, and remembers what was running."""
+
+    def __init__(self, progress: Progress, *, begin: float, end: float) -> None:
+        self._progress = progress
+        self._begin = begin
+        self._span = end - begin
+        self.script: str | None = None
+
+    def __call__(self, line: str) -> None:
+        """Take the next line."""
+        text = plain(line)
+        script = _SCRIPT.search(text)
+        if script:
+            self.script = f"{script[1]}/{script[2]}"
+        phase = _PHASE.search(text)
+        if phase and phase[1] in PHASES:
+            phrase, fraction = PHASES[phase[1]]
+            self._progress(phrase, self._begin + self._span * fraction)
+
+
+def plain(line: str) -> str:
+    """Take the time off a line."""
+    return _TIMESTAMP.sub("", line)
+
+
+def lines_that_matter(log_file: Path) -> list[str]:
+    """Return the few lines, in their order, that tell why a build failed."""
+    with log_file.open(errors="replace") as log:
+        tail = deque((plain(line.rstrip()) for line in log), maxlen=KEPT)
+    told = [line for line in tail if line.strip() and not _NOISE.search(line)]
+    for reason in _REASONS:
+        found = [at for at, line in enumerate(told) if reason.search(line)]
+        if found:
+            return list(_unique(told[at] for at in found))[-SHOWN:]
+    return told[-SHOWN:]
+
+
+def _unique(lines: Iterator[str]) -> Iterator[str]:
+    seen = set()
+    for line in lines:
+        if line not in seen:
+            seen.add(line)
+            yield line

@@ -1,0 +1,113 @@
+"""Process 1 of a build's own namespaces: when it ends, so do the build's processes and mounts.
+
+Run as `unshare --mount --pid --fork --mount-proc --kill-child python -m retrofit.dib.supervise
+LOCK_FILE GRACE COMMAND...`. Its stdin is a lifeline: when that ends (the run asks the build to
+stop, or is dead), disk-image-create gets TERM and GRACE seconds to clean up after itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+POLL = 0.1
+FLUSH = 3.0
+"""Seconds for what outlives the command: the log filter has last lines to write."""
+STOPPED = 143
+"""Exit code of a build that was asked to stop, as shells report TERM."""
+
+# disk-image-create writes through this filter; without it the clean-up dies of a broken pipe.
+LOG_FILTER = b"outfilter.py"
+
+
+def main(argv: list[str]) -> int:
+    """Run a command to its end, or to the end of stdin, and return its exit code."""
+    if os.getpid() != 1:
+        sys.exit("supervise: must be process 1 of a process namespace of its own")
+    lock_file, grace, *command = argv
+    asked = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, ask)
+    with Path(lock_file).open("a") as lock:
+        # Says to a later run that this build is still being cleaned up.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child = os.posix_spawnp(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            setsid=True,
+            setsigdef=[signal.SIGPIPE],
+        )
+        status = None
+        deadline = None
+        while status is None:
+            if deadline is None and (asked or _lifeline_ended()):
+                _tell_everybody(signal.SIGTERM)
+                deadline = time.monotonic() + float(grace)
+            elif deadline is not None:
+                time.sleep(POLL)
+                if time.monotonic() > deadline:
+                    return STOPPED
+            status = _reap(child)
+        _flush()
+    return STOPPED if deadline is not None else status
+
+
+def _lifeline_ended() -> bool:
+    # Nothing is ever written to it: readable means ended.
+    return bool(select.select([0], [], [], POLL)[0])
+
+
+def _reap(child: int) -> int | None:
+    """Collect every process that has ended; say how `child` did, if it was among them."""
+    result = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return result
+        if pid == 0:
+            return result
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            result = code if code >= 0 else 128 - code
+
+
+def _tell_everybody(number: signal.Signals) -> None:
+    """Signal every process in the namespace but this one and the log filter."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or entry.name == "1":
+            continue
+        with suppress(OSError):
+            if LOG_FILTER not in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), number)
+
+
+def _flush() -> None:
+    """Let the log filter finish; whatever else a package left running has no part in it."""
+    _tell_everybody(signal.SIGTERM)
+    deadline = time.monotonic() + FLUSH
+    while time.monotonic() < deadline:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            time.sleep(POLL / 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,173 @@
+"""Directories for disks in the making: locked while in use, and emptied of mounts and loops.
+
+What belongs to a directory is found by identity (mount points below it, loop devices whose backing
+file is below it), so that whoever died may have left anything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from retrofit import process
+from retrofit.dib.plan import STOP_GRACE
+from retrofit.errors import BuildError
+
+log = structlog.get_logger(__name__)
+
+LOCK = ".lock"
+UNFINISHED = ".retrofit-new-"
+BUILD = "build"
+TIMEOUT = 120.0
+GRACE = STOP_GRACE + 15.0
+
+
+@contextmanager
+def work_directory(root: Path, name: str) -> Iterator[Path]:
+    """Make `root`/`name` for the length of the block; whatever is below it is gone afterwards.
+
+    Raises BuildError when it cannot be made.
+    """
+    path = root / name
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            raise FileExistsError(17, "already exists", str(path))
+        # Locked before it has its name: a sweep never sees it without.
+        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
+        lock = (unfinished / LOCK).open("a")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        unfinished.rename(path)
+    except OSError as error:
+        raise BuildError(
+            f"cannot make the work directory {path}: {error.strerror}",
+            hint="paths.work must be a directory that we may write to",
+        ) from error
+    with lock:
+        try:
+            yield path
+        finally:
+            with uninterrupted():
+                clear(path)
+
+
+def sweep(root: Path) -> list[str]:
+    """Clear what dead runs left below `root`, and say what that was.
+
+    All directories in `root` must be runs'; those whose lock somebody holds are left alone.
+    """
+    swept: list[str] = []
+    if not root.is_dir():
+        return swept
+    for path in sorted(root.iterdir()):
+        if not path.is_dir() or path.is_symlink():
+            continue
+        with _locked(path / LOCK, wait=0) as dead:
+            if not dead:
+                continue
+            # Its disk-image-create may still be unmounting: it notices the death by itself.
+            with _locked(path / BUILD / LOCK, wait=GRACE) as ended:
+                if not ended:
+                    log.warning("build of a dead run does not end", directory=str(path))
+                    continue
+            with uninterrupted():
+                swept += clear(path)
+    return swept
+
+
+@contextmanager
+def _locked(path: Path, *, wait: float) -> Iterator[bool]:
+    """Say whether nobody holds the lock `path`, waiting up to `wait` seconds for that."""
+    if not path.exists():
+        yield True
+        return
+    deadline = time.monotonic() + wait
+    with path.open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    yield False
+                    return
+                time.sleep(0.2)
+            else:
+                yield True
+                return
+
+
+def clear(path: Path) -> list[str]:
+    """Unmount what is mounted below `path`, detach its loop devices, remove it; say what was there.
+
+    Failures are logged: they must not hide the error that led here. What is still mounted is
+    never descended into.
+    """
+    found = []
+    path = path.resolve()
+    for mount_point in reversed(mount_points(path)):
+        found.append(f"mount {mount_point}")
+        if not _as_root("umount", mount_point):
+            _as_root("umount", "--lazy", mount_point)
+    for device, backing in loop_devices(path):
+        found.append(f"loop device {device} of {backing}")
+        _as_root("losetup", "--detach", device)
+    left = mount_points(path)
+    if left:
+        log.error("mounts could not be removed", directory=str(path), mounts=left)
+        return found
+    if path.exists():
+        found.append(f"directory {path}")
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            # Made by root where we are somebody else.
+            _as_root("rm", "--recursive", "--force", "--one-file-system", str(path))
+    return found
+
+
+def _as_root(*argv: str) -> bool:
+    prefix = () if os.geteuid() == 0 else ("sudo", "-n")
+    try:
+        process.run([*prefix, *argv], timeout=TIMEOUT)
+    except process.CommandError as error:
+        log.warning("clean-up step failed", argv=list(argv), reason=str(error))
+        return False
+    return True
+
+
+def mount_points(path: Path) -> list[str]:
+    """Return what is mounted at or below `path`, in the order in which it was mounted."""
+    # Field 5 of mountinfo, with blanks and such as octal escapes; see proc(5).
+    mounts = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    unescaped = (re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), m) for m in mounts)
+    return [mount for mount in unescaped if Path(mount).is_relative_to(path)]
+
+
+def loop_devices(path: Path) -> list[tuple[str, str]]:
+    """Return the loop devices whose backing file is below `path`, even if it was deleted."""
+    found = []
+    for entry in sorted(Path("/sys/block").glob("loop*")):
+        with suppress(OSError):
+            backing = (entry / "loop" / "backing_file").read_text().strip()
+            if Path(backing.removesuffix(" (deleted)")).is_relative_to(path):
+                found.append((f"/dev/{entry.name}", backing))
+    return found
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and TERM wait until the block is done: a clean-up that stops halfway is none."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

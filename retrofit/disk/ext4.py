@@ -1,0 +1,122 @@
+"""ext4 filesystems inside a raw disk, read in userspace: nothing unproven reaches the kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrofit import process
+from retrofit.errors import SourceError
+
+TIMEOUT = 120.0
+# What dumpe2fs prints about the state of a filesystem rather than its format.
+_STATES = frozenset({"needs_recovery", "orphan_present"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Superblock:
+    """What a new filesystem must have in common with this one. Sizes are bytes."""
+
+    uuid: str
+    label: str
+    features: tuple[str, ...]
+    block_size: int
+    blocks: int
+    free_blocks: int
+    reserved_blocks: int
+    inodes: int
+    inode_size: int
+    journal_size: int
+    clean: bool
+
+    @property
+    def available(self) -> int:
+        """Return the bytes that anybody but root may still write."""
+        return max(0, self.free_blocks - self.reserved_blocks) * self.block_size
+
+    @property
+    def used(self) -> int:
+        """Return the bytes in use, metadata included."""
+        return (self.blocks - self.free_blocks) * self.block_size
+
+
+def _at(disk: Path, offset: int) -> str:
+    return f"{disk}?offset={offset}"
+
+
+def superblock(disk: Path, offset: int = 0) -> Superblock:
+    """Read the superblock at `offset` bytes. Raises SourceError when it makes no sense."""
+    try:
+        said = process.run(["dumpe2fs", "-h", _at(disk, offset)], timeout=TIMEOUT, env=C_LOCALE)
+    except process.CommandError as error:
+        raise SourceError(
+            f"the ext4 filesystem at byte {offset} of {disk.name} cannot be read: {error}",
+            hint="a filesystem newer than this machine's e2fsprogs needs a newer e2fsprogs",
+        ) from error
+    return parse_superblock(said.stdout)
+
+
+def parse_superblock(text: str) -> Superblock:
+    """Read what `dumpe2fs -h` prints. Raises SourceError when a field is missing."""
+    fields = dict(re.findall(r"^([^:\n]+):[ \t]*(.*)$", text, flags=re.MULTILINE))
+
+    def number(key: str) -> int:
+        try:
+            return int(fields[key])
+        except (KeyError, ValueError):
+            raise SourceError(f"the filesystem's superblock has no {key.lower()}") from None
+
+    label = fields.get("Filesystem volume name", "")
+    features = fields.get("Filesystem features", "").split()
+    return Superblock(
+        uuid=fields.get("Filesystem UUID", ""),
+        label="" if label == "<none>" else label,
+        features=tuple(name for name in features if name not in _STATES),
+        block_size=number("Block size"),
+        blocks=number("Block count"),
+        free_blocks=number("Free blocks"),
+        reserved_blocks=number("Reserved block count"),
+        inodes=number("Inode count"),
+        inode_size=number("Inode size"),
+        journal_size=_journal_size(fields),
+        clean="needs_recovery" not in features and fields.get("Filesystem state") == "clean",
+    )
+
+
+def _journal_size(fields: Mapping[str, str]) -> int:
+    said = fields.get("Total journal size") or fields.get("Journal size") or "0"
+    match = re.fullmatch(r"(\d+)([kMG]?)", said.strip())
+    if match is None:
+        return 0
+    return int(match[1]) * {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3}[match[2]]
+
+
+def check(disk: Path, offset: int) -> None:
+    """Prove a filesystem before the kernel mounts it. Raises SourceError with e2fsck's reason."""
+    try:
+        process.run(["e2fsck", "-fn", _at(disk, offset)], timeout=TIMEOUT * 5, env=C_LOCALE)
+    except process.CommandError as error:
+        raise SourceError(
+            f"the ext4 filesystem at byte {offset} of {disk.name} is damaged: {error}",
+            hint="take the image from its publisher once more",
+        ) from error
+
+
+def read_text(disk: Path, offset: int, names: tuple[str, ...], *, limit: int = 65536) -> str:
+    """Return the first of the files `names` that exists, links not followed; empty without any."""
+    for name in names:
+        said = process.run(
+            ["debugfs", "-R", f"cat {name}", _at(disk, offset)], timeout=TIMEOUT, env=C_LOCALE
+        )
+        if said.stdout.strip():
+            return said.stdout[:limit]
+    return ""
+
+
+C_LOCALE: Mapping[str, str] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+}
+"""Environment for tools whose output is parsed: e2fsprogs are often outside of a user's PATH."""

@@ -1,0 +1,58 @@
+"""Which operating system an image says it is (os-release(5)), and whether that was expected."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from retrofit.errors import SourceError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OsRelease:
+    """The fields that decide how an image is treated: `ubuntu`, `24.04`, `noble`."""
+
+    id: str
+    version_id: str
+    codename: str
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.version_id} ({self.codename or 'no codename'})"
+
+
+def parse_os_release(text: str) -> OsRelease:
+    """Read an os-release file. Raises SourceError when it does not name an operating system."""
+    fields = {}
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        if not equals or key.startswith("#"):
+            continue
+        try:
+            fields[key] = "".join(shlex.split(value))
+        except ValueError:
+            continue
+    if not fields.get("ID"):
+        raise SourceError(
+            "the source's /etc/os-release names no operating system",
+            hint="stock cloud images of Ubuntu and Debian have one",
+        )
+    return OsRelease(
+        id=fields["ID"],
+        version_id=fields.get("VERSION_ID", ""),
+        codename=fields.get("VERSION_CODENAME") or fields.get("UBUNTU_CODENAME", ""),
+    )
+
+
+def check_os(
+    found: OsRelease, expected_distro: str, expected_version: str, *, allow_mismatch: bool
+) -> None:
+    """Compare what the image is with what its record says: `ubuntu`, `24.04`.
+
+    Raises SourceError on a difference, unless `allow_mismatch`.
+    """
+    if allow_mismatch or (found.id, found.version_id) == (expected_distro, expected_version):
+        return
+    raise SourceError(
+        f"the source is {found} inside, but its record says {expected_distro} {expected_version}",
+        hint="choose another source, or set source.allow_os_mismatch if this is intended",
+    )

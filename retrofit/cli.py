@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retrofit import __version__
-from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
+from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError, VerifyError
 from retrofit.interrupts import interruptible
 
 if TYPE_CHECKING:  # the OpenStack libraries take a second to import: only where they are used
@@ -231,6 +231,27 @@ def build(context: click.Context, source: Path, output_file: Path, target: str |
     from retrofit import render  # noqa: PLC0415
 
     render.show_built(built, invocation.output)
+
+
+@retrofit.command()
+@click.argument("image", metavar="FILE|IMAGE-ID")
+@_output_here
+def verify(context: click.Context, image: str) -> None:
+    """Verify an amphora image by itself: a file, or an image in Glance by its id.
+
+    Does what run-once does between build and upload, at the configured verify.level.
+    """
+    from retrofit import render  # noqa: PLC0415
+    from retrofit.local_verify import verify_image  # noqa: PLC0415
+    from retrofit.terminal import progress_shown  # noqa: PLC0415
+
+    invocation: Invocation = context.obj
+    settings = invocation.settings()
+    target = invocation.targets(settings)[0]
+    with progress_shown() as progress:
+        verdict, log_dir = verify_image(image, target, settings, progress=progress)
+    render.show_verdict(verdict, log_dir, invocation.output)
+    context.exit(0 if verdict.passed else VerifyError.exit_code)
 
 
 @retrofit.group()

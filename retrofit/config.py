@@ -56,6 +56,9 @@ class CloudSettings(Section):
     name: Word | None = Field(
         None, description="Cloud in clouds.yaml; without it OS_CLOUD or the OS_* variables decide."
     )
+    clouds_yaml: File | None = Field(
+        None, description="A clouds.yaml to read instead of those in the usual places."
+    )
     region: Word | None = Field(None, description="Region whose Glance is used.")
     interface: Literal["public", "internal", "admin"] | None = Field(
         None, description="Endpoint interface to use."

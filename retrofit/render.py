@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrofit.config import Settings, Target
-from retrofit.model import BuiltImage
+from retrofit.model import BuiltImage, Verdict
 from retrofit.plan import Inventory, Plan, ids
-from retrofit.report import RunReport
+from retrofit.report import RunReport, verdict_as_dict
 from retrofit.status import image_as_dict
 
 
@@ -174,6 +175,20 @@ def show_built(built: BuiltImage, output: str) -> None:
         _structured(document, output)
     else:
         _fields(document)
+
+
+def show_verdict(verdict: Verdict, log_dir: Path, output: str) -> None:
+    """Print every check of a verification, and where its evidence is."""
+    document = {**verdict_as_dict(verdict), "log_dir": str(log_dir)}
+    if output != "table":
+        _structured(document, output)
+        return
+    table = Table("Check", "Outcome", "Detail")
+    for check in verdict.checks:
+        table.add_row(*(escape(str(cell)) for cell in (check.name, check.outcome, check.detail)))
+    _console().print(table)
+    result = "passed" if verdict.passed else f"failed ({len(verdict.failures)} checks)"
+    _fields({"result": result, "how": verdict.how, **verdict.facts, "evidence": log_dir})
 
 
 def show_settings(settings: Settings, output: str) -> None:

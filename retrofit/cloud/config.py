@@ -18,7 +18,8 @@ def cloud_region(settings: CloudSettings) -> Any:
     Raises ConfigError that says which clouds there are.
     """
     try:
-        loader = openstack.config.OpenStackConfig(app_name="retrofit")
+        files = None if settings.clouds_yaml is None else [str(settings.clouds_yaml)]
+        loader = openstack.config.OpenStackConfig(config_files=files, app_name="retrofit")
         chosen = {
             key: value
             for key, value in (
@@ -34,7 +35,7 @@ def cloud_region(settings: CloudSettings) -> Any:
     except (openstack.exceptions.ConfigException, ks_exc.MissingRequiredOptions) as error:
         raise ConfigError(
             f"no usable cloud is configured: {error}",
-            hint="set cloud.name to a cloud of clouds.yaml (OS_CLIENT_CONFIG_FILE names the file),"
+            hint="set cloud.name to a cloud of clouds.yaml (cloud.clouds_yaml names the file),"
             " or set OS_AUTH_URL and the other OS_* variables",
         ) from error
     if not region.config.get("auth", {}).get("auth_url"):

@@ -1,0 +1,378 @@
+"""Whole runs against a real Keystone and Glance; only our two workers are recording fakes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrofit.cloud import Glance
+from retrofit.config import CloudSettings as Cloud
+from retrofit.config import PathSettings, PublishSettings, Settings, Target
+from retrofit.errors import BuildError
+from retrofit.model import BuiltImage, Check, Outcome, Verdict
+from retrofit.pipeline import run_once
+from retrofit.report import RunReport
+
+TAG = "octavia-amphora"
+
+
+class Workshop:
+    """A builder and a verifier that record what they were asked, and fail when told to."""
+
+    def __init__(self, make_image: Callable[[Path], Path]) -> None:
+        self.make_image = make_image
+        self.built: list[dict[str, Any]] = []
+        self.verified: list[Path] = []
+        self.build_error: BaseException | None = None
+        self.failing_check: str | None = None
+
+    def build(self, source: Path, **asked: Any) -> BuiltImage:
+        import hashlib
+
+        assert source.stat().st_size > 0
+        self.built.append({"source": source, **asked})
+        if self.build_error is not None:
+            raise self.build_error
+        asked["work_dir"].mkdir(parents=True)
+        path = self.make_image(asked["work_dir"] / "amphora.qcow2")
+        data = path.read_bytes()
+        return BuiltImage(
+            path=path,
+            disk_format="qcow2",
+            size=len(data),
+            virtual_size=8 << 20,
+            min_disk=3,
+            sha512=hashlib.sha512(data).hexdigest(),
+        )
+
+    def verify(self, path: Path, **asked: Any) -> Verdict:
+        self.verified.append(path)
+        checks = [Check(name="haproxy", outcome=Outcome.PASSED, detail="2.8")]
+        if self.failing_check:
+            failed = Check(name=self.failing_check, outcome=Outcome.FAILED, detail="not there")
+            checks.append(failed)
+        return Verdict(checks=tuple(checks), how="offline", facts={"haproxy_version": "2.8.5"})
+
+
+@pytest.fixture
+def workshop(tiny_image: Callable[..., Path]) -> Workshop:
+    return Workshop(tiny_image)
+
+
+@pytest.fixture
+def settings(
+    devcloud: Any, clean_glance: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(devcloud.clouds_yaml))
+    target = Target(
+        cloud=Cloud(name=devcloud.cloud), publish=PublishSettings(keep=2, retire_after=0)
+    )
+    paths = PathSettings(
+        state=tmp_path / "state",
+        cache=tmp_path / "cache",
+        work=tmp_path / "work",
+        logs=tmp_path / "logs",
+    )
+    return Settings(targets=(target,), paths=paths)
+
+
+@pytest.fixture
+def run(settings: Settings, workshop: Workshop) -> Callable[..., RunReport]:
+    def once(**options: Any) -> RunReport:
+        return run_once(
+            settings.targets[0], settings, build=workshop.build, verify=workshop.verify, **options
+        )
+
+    return once
+
+
+@pytest.fixture
+def add_source(
+    devcloud: Any, tiny_image: Callable[..., Path], tmp_path: Path
+) -> Callable[..., str]:
+    def add(version: str, **changed: str) -> str:
+        glance = devcloud.glance(devcloud.cloud)
+        properties = {
+            "product_name": "com.ubuntu.cloud:server:24.04:amd64",
+            "version_name": version,
+            "item_name": "disk1.img",
+            "os_distro": "ubuntu",
+            "os_version": "24.04",
+            "architecture": "x86_64",
+            **changed,
+        }
+        record = glance.images.create(
+            name=f"auto-sync/ubuntu-noble-24.04-amd64-server-{version}-disk1.img",
+            disk_format="qcow2",
+            container_format="bare",
+            **properties,
+        )
+        path = tiny_image(tmp_path / f"{version}.qcow2")
+        with path.open("rb") as file:
+            glance.images.upload(record.id, file, image_size=path.stat().st_size)
+        return str(record.id)
+
+    return add
+
+
+@pytest.fixture
+def glance(devcloud: Any, settings: Settings) -> Glance:
+    return Glance.connect(settings.targets[0].cloud)
+
+
+def amphorae(glance: Glance) -> list[Any]:
+    return glance.list({"retrofit_target": "default"})
+
+
+def nothing_left(settings: Settings) -> bool:
+    return not any((settings.paths.work / "default").iterdir())
+
+
+def test_publishes_an_image_that_says_where_it_came_from(
+    run: Any, add_source: Any, glance: Glance, settings: Settings, workshop: Workshop
+) -> None:
+    source_id = add_source("20260911")
+    report = run()
+    assert (report.outcome, report.error, report.exit_code) == ("published", None, 0)
+    (image,) = amphorae(glance)
+    assert [image.id] == report.promoted == [report.image_id]
+    assert image.name == "amphora-haproxy-x86_64-ubuntu-24.04-20260911"
+    assert image.tags == {TAG}
+    assert (image.status, image.min_disk, image.hidden) == ("active", 3, False)
+    expected = {
+        "source_product_name": "com.ubuntu.cloud:server:24.04:amd64",
+        "source_version_name": "20260911",
+        "retrofit_source_id": source_id,
+        "retrofit_run_id": report.run_id,
+        "retrofit_target": "default",
+        "retrofit_verification": "offline",
+        "haproxy_version": "2.8.5",
+        "os_distro": "ubuntu",
+        "os_version": "24.04",
+        "architecture": "x86_64",
+    }
+    assert expected.items() <= image.properties.items()
+    assert image.properties["retrofit_image_hash"] == f"sha512:{image.hash_value}"
+    assert image.properties["retrofit_source_hash"].startswith("sha512:")
+    assert "content_id" not in image.properties
+    assert glance.octavia_takes(TAG).id == image.id
+    assert nothing_left(settings)
+    assert [name for name, _ in report.steps] == [
+        "plan", "sweep", "fetch", "build", "verify", "upload", "promote", "rotate",
+    ]  # fmt: skip
+
+
+def test_does_nothing_when_there_is_nothing_to_do(
+    run: Any, add_source: Any, glance: Glance, workshop: Workshop
+) -> None:
+    add_source("20260911")
+    first = run()
+    second = run()
+    assert (second.outcome, second.exit_code, second.promoted) == ("unchanged", 0, [])
+    assert second.image_id == first.image_id
+    assert "is promoted and current" in second.reasons[0]
+    assert len(workshop.built) == 1
+    assert len(amphorae(glance)) == 1
+
+
+def test_rotates_without_a_moment_of_nothing_promoted(
+    run: Any, add_source: Any, glance: Glance, devcloud: Any
+) -> None:
+    add_source("20260911.9")
+    first = run().image_id
+    seen: list[str | None] = []
+    stop = threading.Event()
+    watcher = Glance.connect(Cloud(name=devcloud.cloud))
+
+    def poll() -> None:
+        while not stop.is_set():
+            taken = watcher.octavia_takes(TAG)
+            seen.append(taken.id if taken else None)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        add_source("20260911.10")
+        second = run()
+        add_source("20260912")
+        third = run()
+    finally:
+        stop.set()
+        thread.join()
+    assert second.demoted == [first]
+    assert second.retired == []
+    assert third.demoted == [second.image_id]
+    assert third.retired == [first]
+    assert len(seen) > 5
+    assert None not in seen
+    left = {image.id: image for image in amphorae(glance)}
+    assert set(left) == {second.image_id, third.image_id}
+    assert left[second.image_id].hidden
+    assert left[second.image_id].tags == frozenset()
+    assert glance.octavia_takes(TAG).id == third.image_id
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "code"),
+    [("build", 5), ("verify", 6), ("interrupt", 130), ("bug", 1)],
+)
+def test_keeps_the_promoted_image_when_a_run_fails(
+    run: Any,
+    add_source: Any,
+    glance: Glance,
+    settings: Settings,
+    workshop: Workshop,
+    sabotage: str,
+    code: int,
+) -> None:
+    add_source("20260911")
+    standing = run().image_id
+    add_source("20260912")
+    if sabotage == "verify":
+        workshop.failing_check = "lvs-masquerade.sh"
+    else:
+        workshop.build_error = {
+            "build": BuildError("disk-image-create failed"),
+            "interrupt": KeyboardInterrupt(),
+            "bug": ZeroDivisionError("ours"),
+        }[sabotage]
+    report = run()
+    assert (report.outcome, report.exit_code) == ("failed", code)
+    assert glance.octavia_takes(TAG).id == standing
+    assert [image.id for image in amphorae(glance)] == [standing]
+    assert nothing_left(settings)
+    if sabotage == "verify":
+        assert "lvs-masquerade.sh: not there" in report.error.message
+
+
+def test_says_what_was_looked_for_when_there_is_no_source(run: Any, add_source: Any) -> None:
+    add_source("20260911", product_name="com.ubuntu.cloud:server:20.04:amd64")
+    report = run()
+    assert report.exit_code == 4
+    assert "looked for series noble, jammy" in report.error.message
+    assert "release 20.04 is not in source.series" in report.error.message
+
+
+def test_ignores_a_tenants_look_alike(
+    run: Any, add_source: Any, devcloud: Any, tiny_image: Any, tmp_path: Path
+) -> None:
+    tenant = devcloud.glance(devcloud.tenant_cloud)
+    planted = tenant.images.create(
+        name="auto-sync/ubuntu-noble-24.04-amd64-server-20990101-disk1.img",
+        disk_format="qcow2",
+        container_format="bare",
+        visibility="shared",
+        product_name="com.ubuntu.cloud:server:24.04:amd64",
+        version_name="20990101",
+        os_distro="ubuntu",
+        architecture="x86_64",
+    )
+    with tiny_image(tmp_path / "planted.qcow2").open("rb") as file:
+        tenant.images.upload(planted.id, file)
+    wanted = add_source("20260911")
+    assert run().source.image.id == wanted
+
+
+STEPS_TO_DIE_AFTER = ["create", "upload", "tag", "untag", "update", "delete"]
+
+
+@pytest.mark.parametrize("step", STEPS_TO_DIE_AFTER)
+def test_a_run_killed_at_any_write_is_healed_by_the_next(
+    run: Any,
+    add_source: Any,
+    glance: Glance,
+    settings: Settings,
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for version in ("20260909", "20260910"):
+        add_source(version)
+        run()
+    add_source("20260911")
+    child = os.fork()
+    if child == 0:
+        original = getattr(Glance, step)
+
+        def act_and_die(self: Glance, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            os._exit(137)
+
+        monkeypatch.setattr(Glance, step, act_and_die)
+        run()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
+    assert glance.octavia_takes(TAG) is not None
+    run()
+    left = amphorae(glance)
+    assert {image.status for image in left} == {"active"}
+    assert len(left) == 2
+    (promoted,) = [image for image in left if TAG in image.tags]
+    assert promoted.property("source_version_name") == "20260911"
+    assert promoted.property("retrofit_promoted_at")
+    assert all(image.hidden for image in left if image.id != promoted.id)
+    assert glance.octavia_takes(TAG).id == promoted.id
+    assert nothing_left(settings)
+    assert run().outcome == "unchanged"
+
+
+def test_a_second_run_of_the_target_is_told_that_it_is_busy(
+    run: Any, add_source: Any, workshop: Workshop, settings: Settings
+) -> None:
+    add_source("20260911")
+    inner: list[RunReport] = []
+    build = workshop.build
+
+    def build_while_another_tries(source: Path, **asked: Any) -> BuiltImage:
+        inner.append(run_once(settings.targets[0], settings, build=build, verify=workshop.verify))
+        return build(source, **asked)
+
+    outer = run_once(
+        settings.targets[0],
+        settings,
+        build=build_while_another_tries,
+        verify=workshop.verify,
+    )
+    assert (inner[0].outcome, inner[0].exit_code) == ("busy", 75)
+    assert outer.outcome == "published"
+
+
+@pytest.fixture
+def stopped_glance(devcloud: Any) -> Iterator[Callable[[], None]]:
+    try:
+        yield devcloud.stop_glance
+    finally:
+        devcloud.start_glance()
+
+
+def test_glance_gone_during_the_build_costs_nothing_but_the_run(
+    run: Any,
+    add_source: Any,
+    workshop: Workshop,
+    glance: Glance,
+    stopped_glance: Callable[[], None],
+    devcloud: Any,
+    settings: Settings,
+) -> None:
+    add_source("20260911")
+    standing = run().image_id
+    add_source("20260912")
+    verify = workshop.verify
+
+    def verify_and_stop_glance(path: Path, **asked: Any) -> Verdict:
+        stopped_glance()
+        return verify(path, **asked)
+
+    report = run_once(
+        settings.targets[0], settings, build=workshop.build, verify=verify_and_stop_glance
+    )
+    assert (report.outcome, report.exit_code) == ("failed", 3)
+    assert report.error.hint
+    devcloud.start_glance()
+    assert glance.octavia_takes(TAG).id == standing
+    assert run().outcome == "published"
+    assert {image.status for image in amphorae(glance)} == {"active"}

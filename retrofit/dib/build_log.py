@@ -11,7 +11,7 @@ from retrofit.progress import Progress
 
 # Phase as disk-image-create announces it -> how far the whole of it is then, as measured.
 PHASES = {
-    "root": ("copying the source's files", 0.02),
+    "root": ("copying the source's files", 0.05),
     "extra-data": ("copying the source's files", 0.12),
     "pre-install": ("preparing package installation", 0.14),
     "install": ("installing packages", 0.2),
@@ -23,8 +23,10 @@ PHASES = {
     "cleanup": ("cleaning up", 0.95),
 }
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \| ")
-_PHASE = re.compile(r"(?:Running hooks from|dib-run-parts .*in_target\.d)\S*?/?([a-z-]+)\.d\b")
-_SCRIPT = re.compile(r"dib-run-parts Running \S*/([^/]+\.d)/(\S+)")
+_SCRIPT = re.compile(r"dib-run-parts Running \S*/([^/]+)\.d/(\S+)")
+_HOOKS = re.compile(r"Running hooks from \S*/([^/]+)\.d$")
+# Making the filesystems and copying the tree into them has no hook to announce it.
+_CREATE = re.compile(r"block_device\.blockdevice \[-\] create\(\) called$")
 
 # Lines that name a reason, the best first.
 _REASONS = tuple(
@@ -57,6 +59,7 @@ class PhaseReader:
         self._progress = progress
         self._begin = begin
         self._span = end - begin
+        self._phase = ""
         self.script: str | None = None
 
     def __call__(self, line: str) -> None:
@@ -64,10 +67,12 @@ class PhaseReader:
         text = plain(line)
         script = _SCRIPT.search(text)
         if script:
-            self.script = f"{script[1]}/{script[2]}"
-        phase = _PHASE.search(text)
-        if phase and phase[1] in PHASES:
-            phrase, fraction = PHASES[phase[1]]
+            self.script = f"{script[1]}.d/{script[2]}"
+        hooks = script or _HOOKS.search(text)
+        phase = hooks[1] if hooks else "block-device" if _CREATE.search(text) else ""
+        if phase in PHASES and phase != self._phase:
+            self._phase = phase
+            phrase, fraction = PHASES[phase]
             self._progress(phrase, self._begin + self._span * fraction)
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -34,7 +35,24 @@ COMPRESSED = {
     "zstd": ("-c", "-o", "compression_type=zstd,cluster_size=256k"),
     "zlib": ("-c", "-o", "compression_type=zlib"),
 }
-CHUNK = 4 * MEBIBYTE
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What every step of one build needs to know."""
+
+    recipe: Recipe
+    settings: BuildSettings
+    architecture: str
+    paths: BuildPaths
+    log_file: Path
+    result: Path
+    progress: Progress
+
+    @property
+    def part(self) -> Path:
+        """Return the result's name until it is whole."""
+        return self.result.with_name(f"{self.result.name}.part")
 
 
 def build(
@@ -61,6 +79,19 @@ def build(
     Raises SourceError for a source that cannot be used, BuildError for everything else.
     """
     began = time.monotonic()
+    job = _Job(
+        recipe=recipe,
+        settings=settings,
+        architecture=DEBIAN_ARCHITECTURES[architecture],
+        paths=BuildPaths(
+            directory=work_dir.absolute() / BUILD,
+            cache=cache_dir.absolute(),
+            tools=Path(sys.executable).parent,
+        ),
+        log_file=log_file,
+        result=output or work_dir / f"amphora.{settings.format}",
+        progress=progress,
+    )
     progress("examining the source", 0.0)
     found_format = disk.source_format(source)
     if source_format not in (None, found_format):
@@ -68,44 +99,32 @@ def build(
             f"source {source} is {found_format}, but its record says {source_format}",
             hint="choose another source, or correct the record",
         )
-    result = output or work_dir / f"amphora.{settings.format}"
-    paths = BuildPaths(
-        directory=work_dir.absolute() / BUILD,
-        cache=cache_dir.absolute(),
-        tools=Path(sys.executable).parent,
-    )
-    preflight.check_tools(paths.tools)
+    preflight.check_tools(job.paths.tools)
     preflight.check_privilege()
-    _make_directories(paths, log_file, result)
+    _make_directories(job)
     try:
-        data_size = _data_size(source, found_format)
-        needs = preflight.needs_for(source=data_size, output_copy=settings.format == "qcow2")
-        tmpfs = preflight.choose_tmpfs(needs, wanted=settings.tmpfs)
-        preflight.check_disk_space(
-            paths.directory, needs.disk if tmpfs else needs.disk + needs.tmpfs
-        )
+        tmpfs = _check_resources(job, source, found_format)
         progress("copying the source's disk", 0.02)
-        _convert(source, found_format, paths.disk, "raw")
+        _copy_disk(source, found_format, job.paths.disk)
         progress("examining the source", 0.06)
-        stock = disk.inspect(paths.disk)
+        stock = disk.inspect(job.paths.disk)
         if expected_os is not None:
             disk.check_os(stock.os, *expected_os, allow_mismatch=allow_os_mismatch)
         log.info("retrofit started", os=str(stock.os), tmpfs=tmpfs, log_file=str(log_file))
-        _run(stock, recipe, settings, paths, log_file, architecture, progress, tmpfs=tmpfs)
-        image = _finish(stock, settings, paths, result, log_file, progress)
-    except BaseException:
-        result.with_name(f"{result.name}.part").unlink(missing_ok=True)
-        raise
+        _run(job, stock, tmpfs=tmpfs)
+        image = _finish(job, stock)
     finally:
         progress("cleaning up", None)
         with uninterrupted():
-            clear(paths.directory)
+            clear(job.paths.directory)
+            job.part.unlink(missing_ok=True)
     progress("built", 1.0)
     log.info("retrofit finished", seconds=round(time.monotonic() - began), size=image.size)
     return image
 
 
-def _make_directories(paths: BuildPaths, log_file: Path, result: Path) -> None:
+def _make_directories(job: _Job) -> None:
+    paths = job.paths
     if paths.directory.exists():
         raise BuildError(
             f"{paths.directory} is in use by another build",
@@ -115,15 +134,27 @@ def _make_directories(paths: BuildPaths, log_file: Path, result: Path) -> None:
         for directory in (
             *(paths.directory, paths.temporary, paths.home),
             *(paths.cache / "dib", paths.cache / "lockfiles"),
-            *(log_file.parent, result.parent),
+            *(job.log_file.parent, job.result.parent),
         ):
             directory.mkdir(parents=True, exist_ok=True)
-        log_file.touch()
+        job.log_file.touch()
     except OSError as error:
         raise BuildError(
             f"cannot make {error.filename}: {error.strerror}",
             hint="paths.work, paths.cache and paths.logs must be writable",
         ) from error
+
+
+def _check_resources(job: _Job, source: Path, source_format: str) -> bool:
+    """Say whether to build in memory. Raises BuildError when this machine is too small."""
+    needs = preflight.needs_for(
+        source=_data_size(source, source_format), output_copy=job.settings.format == "qcow2"
+    )
+    tmpfs = preflight.choose_tmpfs(needs, wanted=job.settings.tmpfs)
+    preflight.check_disk_space(
+        job.paths.directory, needs.disk if tmpfs else needs.disk + needs.tmpfs
+    )
+    return tmpfs
 
 
 def _data_size(source: Path, file_format: str) -> int:
@@ -144,8 +175,8 @@ def _qemu_img(*argv: str) -> str:
         ) from error
 
 
-def _convert(source: Path, source_format: str, target: Path, target_format: str) -> None:
-    formats = ("-f", source_format, "-O", target_format)
+def _copy_disk(source: Path, source_format: str, target: Path) -> None:
+    formats = ("-f", source_format, "-O", "raw")
     try:
         process.run([*CONVERT, *formats, source, target], timeout=CONVERT_TIMEOUT)
     except process.CommandError as error:
@@ -155,27 +186,18 @@ def _convert(source: Path, source_format: str, target: Path, target_format: str)
         ) from error
 
 
-def _run(
-    stock: disk.StockDisk,
-    recipe: Recipe,
-    settings: BuildSettings,
-    paths: BuildPaths,
-    log_file: Path,
-    architecture: str,
-    progress: Progress,
-    *,
-    tmpfs: bool,
-) -> None:
-    debian = DEBIAN_ARCHITECTURES[architecture]
-    plan = plan_build(stock, recipe, settings, paths, architecture=debian, tmpfs=tmpfs)
-    reader = PhaseReader(progress, begin=0.08, end=0.85)
+def _run(job: _Job, stock: disk.StockDisk, *, tmpfs: bool) -> None:
+    plan = plan_build(
+        stock, job.recipe, job.settings, job.paths, architecture=job.architecture, tmpfs=tmpfs
+    )
+    reader = PhaseReader(job.progress, begin=0.08, end=0.85)
     try:
         process.run_logged(
-            supervised(plan, paths, root=os.geteuid() == 0),
-            log_file=log_file,
-            timeout=settings.timeout,
+            supervised(plan, job.paths, root=os.geteuid() == 0),
+            log_file=job.log_file,
+            timeout=job.settings.timeout,
             env=plan.environment,
-            cwd=paths.directory,
+            cwd=job.paths.directory,
             on_line=reader,
             lifeline=True,
         )
@@ -183,47 +205,40 @@ def _run(
         where = f" in {reader.script}" if reader.script else ""
         if error.returncode is None:
             raise BuildError(
-                f"disk-image-create did not finish within {settings.timeout} s{where};"
-                f" its output is in {log_file}",
+                f"disk-image-create did not finish within {job.settings.timeout} s{where};"
+                f" its output is in {job.log_file}",
                 hint="raise build.timeout, or see in the log what it waited for",
             ) from error
-        said = "\n".join(f"  {line}" for line in lines_that_matter(log_file))
+        said = "\n".join(f"  {line}" for line in lines_that_matter(job.log_file))
         raise BuildError(
-            f"disk-image-create failed{where}:\n{said}\nall of its output is in {log_file}",
+            f"disk-image-create failed{where}:\n{said}\nall of its output is in {job.log_file}",
             hint="see what came before these lines in the log",
         ) from error
 
 
-def _finish(
-    stock: disk.StockDisk,
-    settings: BuildSettings,
-    paths: BuildPaths,
-    result: Path,
-    log_file: Path,
-    progress: Progress,
-) -> BuiltImage:
-    if not paths.result.exists():
+def _finish(job: _Job, stock: disk.StockDisk) -> BuiltImage:
+    raw = job.paths.result
+    if not raw.exists():
         raise BuildError(
             "disk-image-create succeeded and left no image",
-            hint=f"its output is in {log_file}",
+            hint=f"its output is in {job.log_file}",
         )
-    virtual_size = paths.result.stat().st_size
+    virtual_size = raw.stat().st_size
     min_disk = -(-virtual_size // GIBIBYTE)
-    _check_space(stock, settings, paths.result, min_disk)
-    progress("writing the image", 0.86)
-    part = result.with_name(f"{result.name}.part")
-    if settings.format == "raw":
-        shutil.move(paths.result, part)
+    _check_space(stock, job.settings, raw, min_disk)
+    job.progress("writing the image", 0.86)
+    if job.settings.format == "raw":
+        shutil.move(raw, job.part)
     else:
-        _compress(paths.result, part, settings)
-    progress("computing the checksum", 0.97)
-    digest = _sha512(part)
-    manifest = _keep_manifest(paths, log_file)
-    part.replace(result)
+        _compress(raw, job.part, job.settings)
+    job.progress("computing the checksum", 0.97)
+    digest = _sha512(job.part)
+    manifest = _keep_manifest(job)
+    job.part.replace(job.result)
     return BuiltImage(
-        path=result,
-        disk_format=settings.format,
-        size=result.stat().st_size,
+        path=job.result,
+        disk_format=job.settings.format,
+        size=job.result.stat().st_size,
         virtual_size=virtual_size,
         min_disk=min_disk,
         sha512=digest,
@@ -263,9 +278,9 @@ def _sha512(path: Path) -> str:
         return hashlib.file_digest(file, "sha512").hexdigest()
 
 
-def _keep_manifest(paths: BuildPaths, log_file: Path) -> Path | None:
-    if not paths.manifest.exists():
+def _keep_manifest(job: _Job) -> Path | None:
+    if not job.paths.manifest.exists():
         return None
-    kept = log_file.with_name("manifest")
-    shutil.copyfile(paths.manifest, kept)
+    kept = job.log_file.with_name("manifest")
+    shutil.copyfile(job.paths.manifest, kept)
     return kept

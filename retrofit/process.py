@@ -22,6 +22,7 @@ TERM_GRACE = 60.0
 """Seconds between TERM and KILL: disk-image-create needs them to unmount."""
 
 
+KILL_WAIT = 10.0
 LOG_CHUNK = 1024 * 1024
 LONGEST_LINE = 64 * 1024
 
@@ -190,28 +191,31 @@ def _started(
                 stream.close()
 
 
-def stop(child: subprocess.Popen[bytes], *, grace: float = TERM_GRACE) -> None:
+def stop(child: subprocess.Popen[bytes], *, grace: float | None = None) -> None:
     """End a child and its process group: TERM, up to `grace` seconds together, KILL.
 
     A group outlives its leader as long as one of its processes does.
+    A second interruption meanwhile kills at once, and goes on its way.
     """
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + (TERM_GRACE if grace is None else grace)
     if child.stdin is not None:
         # What a lifeline waits for. A broken pipe means that the reader has gone already.
         with suppress(BrokenPipeError):
             child.stdin.close()
-    if child.poll() is None or _group_lives(child):
-        _signal_group(child, signal.SIGTERM)
     try:
-        child.wait(max(0.0, deadline - time.monotonic()))
-        while _group_lives(child) and time.monotonic() < deadline:
+        if child.poll() is None or _group_lives(child):
+            _signal_group(child, signal.SIGTERM)
+        while child.poll() is None or _group_lives(child):
+            if time.monotonic() > deadline:
+                log.warning("process did not stop, killing it", argv=child.args, pid=child.pid)
+                break
             time.sleep(0.05)
-    except subprocess.TimeoutExpired:
-        pass
-    if child.poll() is None or _group_lives(child):
-        log.warning("process did not stop, killing it", argv=child.args, pid=child.pid)
-        _signal_group(child, signal.SIGKILL)
-        child.wait()
+    finally:
+        if child.poll() is None or _group_lives(child):
+            _signal_group(child, signal.SIGKILL)
+            # Root's processes cannot be signalled by others: those end by their lifeline.
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(KILL_WAIT)
 
 
 def _group_lives(child: subprocess.Popen[bytes]) -> bool:
@@ -222,7 +226,17 @@ def _group_lives(child: subprocess.Popen[bytes]) -> bool:
     except PermissionError:
         # It belongs to root, by way of sudo: only a lifeline reaches it.
         return child.poll() is None
-    return True
+    # Where process 1 is no init, as in many containers, orphans stay as zombies for ever.
+    return any(_runs_in_group(stat, child.pid) for stat in Path("/proc").glob("[0-9]*/stat"))
+
+
+def _runs_in_group(stat: Path, group: int) -> bool:
+    """Read state and process group from /proc/PID/stat; the name before them may hold anything."""
+    try:
+        fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] not in "ZX" and int(fields[2]) == group
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -1,0 +1,240 @@
+"""Commands end when they should, together with everything they started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retrofit import process
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
+
+
+def shell(script: str) -> list[str]:
+    return ["bash", "-c", script]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def pids_in(file: Path) -> list[int]:
+    return [int(word) for word in file.read_text().split()]
+
+
+class Interrupted(BaseException):
+    """What a handler of SIGTERM raises."""
+
+
+def logged(script: str, log_file: Path, **options: object) -> list[str]:
+    lines: list[str] = []
+    process.run_logged(
+        shell(script),
+        log_file=log_file,
+        env=ENVIRONMENT,
+        on_line=lines.append,
+        **{"timeout": 30, **options},  # type: ignore[arg-type]
+    )
+    return lines
+
+
+def test_returns_what_a_command_printed() -> None:
+    completed = process.run(shell("echo out; echo err >&2"), timeout=10)
+    assert (completed.stdout, completed.stderr) == ("out\n", "err\n")
+
+
+def test_error_has_the_last_line_of_stderr() -> None:
+    with pytest.raises(process.CommandError, match="bash failed with exit code 3: the reason") as e:
+        process.run(shell("echo noise >&2; echo the reason >&2; exit 3"), timeout=10)
+    assert e.value.returncode == 3
+
+
+def test_command_that_does_not_exist_is_named() -> None:
+    with pytest.raises(process.CommandError, match="cannot start no-such-command: not found"):
+        process.run(["no-such-command"], timeout=10)
+
+
+def test_stdin_is_closed_unless_given() -> None:
+    assert process.run(["cat"], timeout=10).stdout == ""
+    assert process.run(["cat"], timeout=10, stdin=b"given").stdout == "given"
+
+
+def test_time_limit_ends_the_whole_group(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    began = time.monotonic()
+    with pytest.raises(process.CommandError, match=r"did not finish within 1 s") as caught:
+        logged(f"sleep 100 & echo $$ $! > {pids}; wait", tmp_path / "log", timeout=1)
+    assert caught.value.returncode is None
+    assert time.monotonic() - began < 10
+    assert not any(is_alive(pid) for pid in pids_in(pids))
+
+
+def test_time_limit_of_a_short_command_ends_it(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    with pytest.raises(process.CommandError, match=r"did not finish within 0\.5 s"):
+        process.run(shell(f"sleep 100 & echo $$ $! > {pids}; wait"), timeout=0.5)
+    assert not any(is_alive(pid) for pid in pids_in(pids))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_to_us_stops_the_command_and_lets_it_clean_up(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    pids = tmp_path / "pids"
+    cleaned = tmp_path / "cleaned"
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(number, interrupt)
+
+    def send() -> None:
+        wait_for(lambda: pids.exists() and bool(pids.read_text()))
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(Interrupted):
+            logged(
+                f"trap 'sleep 0.3; touch {cleaned}' EXIT; sleep 100 & echo $$ $! > {pids}; wait",
+                tmp_path / "log",
+            )
+    finally:
+        sender.join()
+        signal.signal(number, before)
+    assert cleaned.exists()
+    assert not any(is_alive(pid) for pid in pids_in(pids))
+
+
+def test_command_that_ignores_term_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "TERM_GRACE", 0.5)
+    pids = tmp_path / "pids"
+    with pytest.raises(process.CommandError, match="did not finish"):
+        logged(f"trap '' TERM; echo $$ > {pids}; while :; do sleep 1; done", tmp_path / "log",
+               timeout=0.5)  # fmt: skip
+    assert not any(is_alive(pid) for pid in pids_in(pids))
+
+
+def test_second_interruption_during_the_grace_kills_at_once(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGINT, interrupt)
+
+    def send() -> None:
+        wait_for(lambda: pids.exists() and bool(pids.read_text()))
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(Interrupted):
+            logged(f"trap '' TERM; echo $$ > {pids}; while :; do sleep 1; done", tmp_path / "log")
+    finally:
+        sender.join()
+        signal.signal(signal.SIGINT, before)
+    assert not any(is_alive(pid) for pid in pids_in(pids))
+
+
+def test_grandchild_that_outlives_its_parent_is_ended(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    logged(f"sleep 100 & echo $! > {pids}; exit 0", tmp_path / "log")
+    assert not any(is_alive(pid) for pid in pids_in(pids))
+
+
+def test_lifeline_ends_with_the_command_asked_to_stop(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    # In a session of its own, where no signal to the group arrives: as sudo may put it.
+    with pytest.raises(process.CommandError, match="did not finish"):
+        logged(
+            f"exec setsid --wait bash -c 'trap \"\" TERM; cat; touch {ended}'",
+            tmp_path / "log",
+            timeout=1,
+            lifeline=True,
+        )
+    wait_for(ended.exists)
+
+
+def test_lines_arrive_while_the_command_runs(tmp_path: Path) -> None:
+    seen: list[tuple[float, str]] = []
+    process.run_logged(
+        shell("echo first; sleep 1; echo second"),
+        log_file=tmp_path / "log",
+        env=ENVIRONMENT,
+        timeout=30,
+        on_line=lambda line: seen.append((time.monotonic(), line)),
+    )
+    assert [line for _, line in seen] == ["first", "second"]
+    assert seen[1][0] - seen[0][0] > 0.5
+
+
+def test_last_line_without_end_is_seen(tmp_path: Path) -> None:
+    assert logged("printf 'a\\nb'", tmp_path / "log") == ["a", "b"]
+
+
+def test_log_is_appended_to_and_names_the_command(tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    log_file.write_text("before\n")
+    assert logged("echo out; echo err >&2", log_file) == ["out", "err"]
+    text = log_file.read_text()
+    assert text.startswith("before\n$ bash -c")
+    assert text.endswith("\nout\nerr\n")
+
+
+def test_huge_output_passes_through_whole(tmp_path: Path) -> None:
+    count = 0
+
+    def counting(_line: str) -> None:
+        nonlocal count
+        count += 1
+
+    process.run_logged(
+        shell("seq 3000000"), log_file=tmp_path / "log", env=ENVIRONMENT, timeout=60,
+        on_line=counting,
+    )  # fmt: skip
+    assert count == 3_000_000
+
+
+def test_output_that_never_ends_its_line_takes_no_memory(tmp_path: Path) -> None:
+    lines = logged("head -c 50000000 /dev/zero", tmp_path / "log")
+    assert len(lines) == 1
+    assert len(lines[0]) <= process.LONGEST_LINE
+    assert (tmp_path / "log").stat().st_size > 50_000_000
+
+
+def test_environment_is_replaced() -> None:
+    completed = process.run([sys.executable, "-c", "import os; print(dict(os.environ))"],
+                            timeout=20, env={"ONLY": "this"})  # fmt: skip
+    assert "'ONLY': 'this'" in completed.stdout
+    assert "HOME" not in completed.stdout
+
+
+def test_background_command_ends_with_the_block(tmp_path: Path) -> None:
+    with process.background(shell("sleep 100"), log_file=tmp_path / "log") as child:
+        assert is_alive(child.pid)
+    assert not is_alive(child.pid)

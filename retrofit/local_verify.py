@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from retrofit import disk
 from retrofit.config import Settings, Target
+from retrofit.dib.work_directory import sweep, work_directory
 from retrofit.errors import ConfigError, VerifyError
 from retrofit.model import Verdict
 from retrofit.progress import Progress
@@ -30,17 +29,15 @@ def verify_image(
     """
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     log_dir = settings.paths.logs / f"verify-{name}"
-    work_dir = settings.paths.work / "files" / f"verify-{name}"
-    with ExitStack() as stack:
-        try:
-            work_dir.mkdir(parents=True)
-            stack.callback(shutil.rmtree, work_dir, ignore_errors=True)
-            log_dir.mkdir(parents=True)
-        except OSError as error:
-            raise VerifyError(
-                f"cannot prepare {error.filename}: {error.strerror}",
-                hint="run as root, or set paths.work and paths.logs",
-            ) from error
+    root = settings.paths.work / "files"
+    sweep(root)
+    try:
+        log_dir.mkdir(parents=True)
+    except OSError as error:
+        raise VerifyError(
+            f"cannot make {log_dir}: {error.strerror}", hint="run as root, or set paths.logs"
+        ) from error
+    with work_directory(root, f"verify-{name}") as work_dir:
         path = _local_file(subject, target, work_dir, progress)
         verdict = verify(
             path,

@@ -6,7 +6,6 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,8 @@ import structlog
 
 from retrofit.cloud import Glance, Removal
 from retrofit.config import Settings, Target
-from retrofit.dib import Recipe, build, recipe_for, sweep
+from retrofit.dib import Recipe, build, recipe_for
+from retrofit.dib.work_directory import sweep, work_directory
 from retrofit.errors import (
     BuildError,
     InterruptedRunError,
@@ -56,11 +56,6 @@ class Run:
     def work_root(self) -> Path:
         """Return the directory under which only runs of this target work, one at a time."""
         return self.settings.paths.work / self.target.name
-
-    @property
-    def work_dir(self) -> Path:
-        """Return the directory of this run alone."""
-        return self.work_root / self.report.run_id
 
 
 def run_once(
@@ -191,11 +186,10 @@ def _possible_sources(target: Target, glance: Glance) -> list[Image]:
 def _make(run: Run, glance: Glance, source: Source) -> Image:
     """Fetch, retrofit, verify and upload; the result is in Glance, active, whole and untagged."""
     target, report = run.target, run.report
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, run.work_dir, ignore_errors=True)
-        stock = run.work_dir / f"source.{source.image.disk_format}"
+    with work_directory(run.work_root, report.run_id) as work_dir:
+        stock = work_dir / f"source.{source.image.disk_format}"
         with report.step("fetch"):
-            _require_space(run.work_dir, source)
+            _require_space(work_dir, source)
             glance.download(source.image, stock, run.progress)
         with report.step("build"):
             built = run.build(
@@ -203,7 +197,7 @@ def _make(run: Run, glance: Glance, source: Source) -> Image:
                 source_format=source.image.disk_format,
                 recipe=run.recipe,
                 settings=target.build,
-                work_dir=run.work_dir / "build",
+                work_dir=work_dir / "build",
                 cache_dir=run.settings.paths.cache,
                 log_file=report.log_dir / "build.log",
                 expected_os=(source.os_distro, source.os_version),
@@ -218,7 +212,7 @@ def _make(run: Run, glance: Glance, source: Source) -> Image:
                 settings=target.verify,
                 build=target.build,
                 architecture=source.architecture,
-                work_dir=run.work_dir / "verify",
+                work_dir=work_dir / "verify",
                 log_dir=report.log_dir,
                 progress=run.progress,
             )
@@ -347,14 +341,12 @@ def _new_report(target: Target, settings: Settings) -> RunReport:
 def _prepare(run: Run) -> None:
     try:
         run.report.log_dir.mkdir(parents=True)
-        run.work_root.mkdir(parents=True, exist_ok=True)
         for done in sweep(run.work_root):
             log.info("leftover of a dead run removed", what=done)
-        run.work_dir.mkdir()
     except OSError as error:
         raise BuildError(
             f"cannot prepare {error.filename}: {error.strerror}",
-            hint="run as root, or set paths.logs and paths.work",
+            hint="run as root, or set paths.logs",
         ) from error
 
 

@@ -1,0 +1,1 @@
+"""The development cloud: Keystone and Glance on loopback, stock images, their mirror."""

@@ -1,0 +1,144 @@
+"""Look-alikes of Ubuntu's stock images, each made once per checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from tests.devcloud.files import place
+from tests.devcloud.places import CACHE, HERE, DevcloudError, digest_of, locked
+
+Layout = Literal["jammy", "noble"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+SUITES: dict[Layout, str] = {"jammy": "bookworm", "noble": "trixie"}
+
+RECIPE = HERE / "stock-image.sh"
+MAKE_SECONDS = 1800.0
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """Where Debian's packages come from on this machine."""
+
+    main: str = "http://archive.example.org/debian"
+    security: str = "http://archive.example.org/debian-security"
+
+
+def make(layout: Layout, *, tell: Callable[[str], None] = lambda _: None) -> Path:
+    """Return the stock image of a layout, made now unless the cache has it.
+
+    Its package list lies beside it, named `.manifest`. Raises DevcloudError with the end of what
+    the recipe printed.
+    """
+    directory = CACHE / "stock"
+    image = directory / f"{layout}-{digest_of([RECIPE])}.qcow2"
+    with locked(directory / f"{layout}.lock"):
+        if image.exists():
+            tell(f"{image} is already there")
+        else:
+            _run_recipe(layout, image, tell)
+            _forget(old for old in directory.glob(f"{layout}-*") if image.name not in old.name)
+    return image
+
+
+def copy_to(image: Path, output: Path) -> None:
+    """Put an image and its manifest elsewhere, by hard links where possible."""
+    place(image, output)
+    place(Path(f"{image}.manifest"), Path(f"{output}.manifest"))
+
+
+def _run_recipe(layout: Layout, image: Path, tell: Callable[[str], None]) -> None:
+    root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive", "--preserve-env"]
+    with tempfile.TemporaryDirectory() as work:
+        sources = Path(work) / "debian.sources"
+        sources.write_text(sources_for(SUITES[layout], archive_of_host()))
+        options = Path(work) / "apt.conf"
+        options.write_text("\n".join(apt_options_of_host()))
+        argv = [*root, "bash", RECIPE, layout, sources, options, image]
+        with subprocess.Popen(
+            [str(word) for word in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as recipe:
+            said = []
+            try:
+                for line in recipe.stdout or ():
+                    said.append(line)
+                    tell(line.rstrip())
+            except BaseException:
+                # The recipe undoes its work on TERM; leaving the block waits for it.
+                recipe.terminate()
+                raise
+    if recipe.returncode != 0:
+        raise DevcloudError(f"no stock image in {layout}'s layout:\n{''.join(said[-20:])}")
+
+
+def _forget(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink()
+
+
+def sources_for(suite: str, archive: Archive) -> str:
+    """An apt sources file, deb822, for a suite with its updates and security fixes."""
+    stanzas = ((archive.main, f"{suite} {suite}-updates"), (archive.security, f"{suite}-security"))
+    return "\n".join(
+        f"Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n"
+        for uri, suites in stanzas
+    )
+
+
+def archive_of_host() -> Archive:
+    """The Debian archive that this machine's apt uses, Debian's own where it uses none.
+
+    apt is asked itself, since it reads both forms of sources and knows which are disabled.
+    """
+    targets = _printed(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+        "Created-By: Packages",
+    )  # fmt: skip
+    return archive_among(line.split() for line in targets)
+
+
+def archive_among(targets: Iterable[list[str]]) -> Archive:
+    """The Debian archive among (URI, suite, component) of apt's sources."""
+    archive = Archive()
+    found: dict[str, str] = {}
+    for target in targets:
+        if len(target) != 3 or target[2] != "main" or not target[0].startswith(("http:", "https:")):
+            continue
+        uri, suite = target[0].rstrip("/"), target[1]
+        if re.fullmatch(r"(buster|bullseye|bookworm|trixie|forky|sid|(old)*stable|testing)", suite):
+            found.setdefault("main", uri)
+        elif re.fullmatch(r"(bullseye|bookworm|trixie|forky|(old)*stable|testing)-security", suite):
+            found.setdefault("security", uri)
+    if "main" not in found:
+        return archive
+    return Archive(main=found["main"], security=found.get("security", archive.security))
+
+
+def apt_options_of_host() -> list[str]:
+    """What this machine's apt needs to reach its archives: proxies, certificates."""
+    return [
+        line
+        for line in _printed("apt-config", "dump", "--no-empty")
+        if line.startswith(("Acquire::http", "Acquire::https"))
+    ]
+
+
+def _printed(*argv: str) -> list[str]:
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode != 0:
+        raise DevcloudError(f"{argv[0]} failed: {done.stderr.strip()}")
+    return done.stdout.splitlines()

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retrofit.dib.recipe import Recipe, recipe_for
     from retrofit.dib.retrofit import build
-    from retrofit.dib.work_directory import sweep, work_directory
 
-__all__ = ["Recipe", "build", "recipe_for", "sweep", "work_directory"]
+__all__ = ["Recipe", "build", "recipe_for"]
 
-_HOME = {
-    "Recipe": "recipe",
-    "recipe_for": "recipe",
-    "build": "retrofit",
-    "sweep": "work_directory",
-    "work_directory": "work_directory",
-}
+_HOME = {"Recipe": "recipe", "recipe_for": "recipe", "build": "retrofit"}
 
 
 def __getattr__(name: str) -> Any:

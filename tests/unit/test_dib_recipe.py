@@ -1,0 +1,166 @@
+"""The digest changes with what is in the image, and with nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrofit.config import BuildSettings
+from retrofit.dib import recipe_for
+from retrofit.dib.recipe import own_elements, tree_digest
+from retrofit.errors import ConfigError
+
+
+@pytest.fixture
+def elements(tmp_path: Path) -> Path:
+    """Elements with the names that are always asked for, and one that a user might add."""
+    root = tmp_path / "elements"
+    for name in ("amphora", "amphora-agent-distro", "amphora-agent-pypi", "amphora-ssh-remove"):
+        (root / name).mkdir(parents=True)
+    (root / "stock-image").mkdir()
+    (root / "stock-image/element-provides").write_text("operating-system\n")
+    (root / "amphora/element-deps").write_text("below\n")
+    script = root / "below/install.d/50-below"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/bash\n")
+    script.chmod(0o755)
+    (root / "mine").mkdir()
+    return root
+
+
+def digest(directory: Path, /, **settings: Any) -> str:
+    return recipe_for(BuildSettings(element_paths=(directory,), **settings)).digest
+
+
+def test_digest_is_the_same_twice_and_names_its_algorithm(elements: Path) -> None:
+    assert digest(elements) == digest(elements)
+    assert digest(elements).startswith("sha256:")
+    assert len(digest(elements)) == len("sha256:") + 64
+
+
+def test_place_of_the_elements_does_not_matter(elements: Path) -> None:
+    before = digest(elements)
+    assert digest(elements.rename(elements.with_name("moved"))) == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"agent": "pypi"},
+        {"cloud_archive": "caracal"},
+        {"ppas": ("ppa:team/name",)},
+        {"packages": ("tcpdump",)},
+        {"elements": ("mine",)},
+        {"upgrade": False},
+        {"ssh": "remove"},
+        {"format": "raw"},
+        {"compression": "zlib"},
+        {"free_space": 1024},
+    ],
+    ids=str,
+)
+def test_what_is_in_the_image_changes_the_digest(elements: Path, settings: dict[str, Any]) -> None:
+    assert digest(elements, **settings) != digest(elements)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"http_proxy": "http://proxy:3128"},
+        {"no_proxy": "localhost"},
+        {"archive_mirror": "http://mirror"},
+        {"security_mirror": "http://mirror"},
+        {"cloud_archive_mirror": "http://mirror"},
+        {"python_index": "http://index"},
+        {"timeout": 60},
+        {"tmpfs": False},
+        {"max_disk": 3},
+        {"agent_version": "19.0.0"},  # of an agent that does not come from PyPI
+    ],
+    ids=str,
+)
+def test_how_it_is_made_does_not(elements: Path, settings: dict[str, Any]) -> None:
+    assert digest(elements, **settings) == digest(elements)
+
+
+def test_compression_does_not_matter_to_raw(elements: Path) -> None:
+    assert digest(elements, format="raw", compression="zlib") == digest(elements, format="raw")
+
+
+def test_content_of_the_constraints_counts_and_their_place_does_not(
+    elements: Path, tmp_path: Path
+) -> None:
+    one, two, other = (tmp_path / name for name in ("one", "two", "other"))
+    one.write_text("octavia==19.0.0\n")
+    two.write_text("octavia==19.0.0\n")
+    other.write_text("octavia==18.0.0\n")
+    digests = [digest(elements, agent="pypi", agent_constraints=path) for path in (one, two, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def change_content(elements: Path) -> None:
+    (elements / "below/install.d/50-below").write_text("#!/bin/bash\ntrue\n")
+
+
+def change_mode(elements: Path) -> None:
+    (elements / "below/install.d/50-below").chmod(0o644)
+
+
+def change_name(elements: Path) -> None:
+    script = elements / "below/install.d/50-below"
+    script.rename(script.with_name("51-below"))
+
+
+def change_dependencies(elements: Path) -> None:
+    (elements / "amphora/element-deps").write_text("below\nmine\n")
+
+
+@pytest.mark.parametrize("change", [change_content, change_mode, change_name, change_dependencies])
+def test_change_of_an_element_deep_below_counts(elements: Path, change: Any) -> None:
+    before = digest(elements)
+    change(elements)
+    assert digest(elements) != before
+
+
+def test_elements_that_are_not_used_do_not_count(elements: Path) -> None:
+    before = digest(elements)
+    (elements / "mine/README.rst").write_text("changed")
+    assert digest(elements) == before
+
+
+def test_umask_of_the_checkout_does_not_count(elements: Path) -> None:
+    before = digest(elements)
+    for path in elements.rglob("*"):
+        path.chmod(path.stat().st_mode | 0o020)
+    (elements / "below/__pycache__").mkdir()
+    (elements / "below/__pycache__/x.pyc").write_bytes(b"x")
+    assert digest(elements) == before
+
+
+def test_links_count_by_what_they_point_to(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/real").write_text("x")
+    before = tree_digest(tmp_path / "a")
+    (tmp_path / "elsewhere").write_text("x")
+    (tmp_path / "a/real").unlink()
+    (tmp_path / "a/real").symlink_to(tmp_path / "elsewhere")
+    assert tree_digest(tmp_path / "a") == before
+
+
+def test_missing_element_is_named(elements: Path) -> None:
+    with pytest.raises(ConfigError, match="Element 'no-such' not found") as caught:
+        digest(elements, elements=("no-such",))
+    assert str(elements) in (caught.value.hint or "")
+
+
+def test_elements_that_exclude_each_other_are_named(elements: Path) -> None:
+    for name in ("amphora-agent-distro", "mine"):
+        (elements / name / "element-provides").write_text("the-agent\n")
+    with pytest.raises(ConfigError, match=r"cannot be used together: the-agent: already provided"):
+        digest(elements, elements=("mine",))
+
+
+def test_our_own_elements_are_found_in_a_checkout() -> None:
+    assert own_elements().name == "elements"

@@ -342,11 +342,27 @@ def test_a_second_run_of_the_target_is_told_that_it_is_busy(
 
 
 @pytest.fixture
-def stopped_glance(devcloud: Any) -> Iterator[Callable[[], None]]:
-    try:
-        yield devcloud.stop_glance
-    finally:
-        devcloud.start_glance()
+def outage(devcloud: Any) -> Iterator[Outage]:
+    outage = Outage(devcloud)
+    yield outage
+    outage.end()
+
+
+class Outage:
+    """Glance is down from begin to end."""
+
+    def __init__(self, devcloud: Any) -> None:
+        self.devcloud = devcloud
+        self.now = False
+
+    def begin(self) -> None:
+        self.devcloud.stop_glance()
+        self.now = True
+
+    def end(self) -> None:
+        if self.now:
+            self.devcloud.start_glance()
+            self.now = False
 
 
 def test_glance_gone_during_the_build_costs_nothing_but_the_run(
@@ -354,8 +370,7 @@ def test_glance_gone_during_the_build_costs_nothing_but_the_run(
     add_source: Any,
     workshop: Workshop,
     glance: Glance,
-    stopped_glance: Callable[[], None],
-    devcloud: Any,
+    outage: Outage,
     settings: Settings,
 ) -> None:
     add_source("20260911")
@@ -364,7 +379,7 @@ def test_glance_gone_during_the_build_costs_nothing_but_the_run(
     verify = workshop.verify
 
     def verify_and_stop_glance(path: Path, **asked: Any) -> Verdict:
-        stopped_glance()
+        outage.begin()
         return verify(path, **asked)
 
     report = run_once(
@@ -372,7 +387,7 @@ def test_glance_gone_during_the_build_costs_nothing_but_the_run(
     )
     assert (report.outcome, report.exit_code) == ("failed", 3)
     assert report.error.hint
-    devcloud.start_glance()
+    outage.end()
     assert glance.octavia_takes(TAG).id == standing
     assert run().outcome == "published"
     assert {image.status for image in amphorae(glance)} == {"active"}

@@ -11,14 +11,7 @@ from pathlib import Path
 from tests.devcloud import accounts, processes
 from tests.devcloud.places import DevcloudError, locked
 from tests.devcloud.server_config import Limits
-from tests.devcloud.servers import (
-    SERVICES,
-    Cloud,
-    launch,
-    remember,
-    stop_service,
-    wait_for,
-)
+from tests.devcloud.servers import SERVICES, Cloud, launch, remember, stop_service, wait_for
 from tests.devcloud.template import copy_template
 
 

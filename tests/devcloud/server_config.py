@@ -63,6 +63,11 @@ node_staging_uri = file://{state}/glance/staging
 image_size_cap = {limits.image_size_cap}
 user_storage_quota = {limits.user_storage_quota}
 
+[image_format]
+# The last two are not Glance's by default: clouds with LXD containers add them, and their
+# synchronisers then bring several items of one version.
+disk_formats = ami,ari,aki,vhd,vhdx,vmdk,raw,qcow2,vdi,iso,ploop,root-tar,squashfs
+
 [glance_store]
 default_backend = local
 

@@ -1,0 +1,307 @@
+"""Stock images in both layouts keep everything that their vendor made, but what had to change.
+
+The elements that make an amphora are left out here: what is examined is the disk around them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from retrofit import disk
+from retrofit.config import BuildSettings
+from retrofit.dib import build, recipe_for
+from retrofit.dib.work_directory import loop_devices, mount_points, sweep
+from retrofit.disk import gpt
+from retrofit.disk.stock import StockDisk
+from retrofit.model import BuiltImage
+from tests.devcloud.stock import make
+from tests.unit import disks
+from tests.unit.disks import MIB
+
+PAYLOAD = 150 * MIB
+# jammy's disk of 2.2 GiB must grow for this; noble's of 3.5 GiB need not.
+FREE_SPACE = {"jammy": 1100, "noble": 512}
+
+SCRIPT = f"""#!/bin/bash
+set -eu
+head -c {PAYLOAD} /dev/urandom > /opt/payload
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrofitted:
+    """A stock image and what became of it, both as raw disks."""
+
+    layout: str
+    source: StockDisk
+    result: StockDisk
+    image: BuiltImage
+    work: Path
+
+
+@pytest.fixture(scope="module")
+def elements(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-ins for the amphora's elements; `stock-image` is the real one."""
+    root = tmp_path_factory.mktemp("elements")
+    for name in ("amphora", "amphora-agent-distro"):
+        (root / name).mkdir()
+    script = root / "amphora/install.d/50-payload"
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    return root
+
+
+def settings_for(layout: str, elements: Path) -> BuildSettings:
+    return BuildSettings(
+        element_paths=(elements,), free_space=FREE_SPACE[layout], upgrade=False, format="qcow2"
+    )
+
+
+@pytest.fixture(scope="module", params=["jammy", "noble"])
+def retrofitted(
+    request: pytest.FixtureRequest, elements: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Retrofitted]:
+    layout = request.param
+    stock = make(layout)
+    base = tmp_path_factory.mktemp(layout)
+    settings = settings_for(layout, elements)
+    image = build(
+        stock,
+        recipe=recipe_for(settings),
+        settings=settings,
+        work_dir=base / "work",
+        cache_dir=base / "cache",
+        log_file=base / "logs" / "build.log",
+    )
+    raw = {}
+    for name, file in (("source", stock), ("result", image.path)):
+        raw[name] = base / f"{name}.raw"
+        disks.run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", file, raw[name])
+    yield Retrofitted(
+        layout=layout,
+        source=disk.inspect(raw["source"]),
+        result=disk.inspect(raw["result"]),
+        image=image,
+        work=base / "work",
+    )
+    for path in raw.values():
+        path.unlink()
+    image.path.unlink()
+
+
+def differing_sectors(one: Path, other: Path, begin: int, end: int) -> list[int]:
+    found = []
+    with one.open("rb") as first, other.open("rb") as second:
+        for at in range(begin, end, MIB):
+            first.seek(at)
+            second.seek(at)
+            size = min(MIB, end - at)
+            left, right = first.read(size), second.read(size)
+            if left != right:
+                found += [
+                    at + low
+                    for low in range(0, size, 512)
+                    if left[low : low + 512] != right[low : low + 512]
+                ]
+    return found
+
+
+def test_disk_outside_of_the_remade_filesystems_is_identical(retrofitted: Retrofitted) -> None:
+    source, result = retrofitted.source, retrofitted.result
+    grown = result.virtual_size > source.virtual_size
+    assert grown == (retrofitted.layout == "jammy")
+    remade = [found.partition for found in source.mounted]
+    begin, changed = 0, []
+    for partition in sorted(remade, key=lambda p: p.offset):
+        changed += differing_sectors(source.path, result.path, begin, partition.offset)
+        begin = partition.end
+    if grown:
+        # Protective MBR (size), primary header, first sector of the entries (root's end).
+        assert set(changed) <= {0, 512, 1024}
+        before, after = (d.path.open("rb").read(512) for d in (source, result))
+        assert before[:446] == after[:446], "MBR boot code"
+    else:
+        assert changed == []
+        assert differing_sectors(source.path, result.path, begin, source.virtual_size) == []
+
+
+def test_partition_table_is_the_same_but_for_the_end_of_root(retrofitted: Retrofitted) -> None:
+    assert "No problems found" in disks.run("sgdisk", "--verify", retrofitted.result.path)
+    before, after = gpt.read(retrofitted.source.path), gpt.read(retrofitted.result.path)
+    assert before.disk_guid == after.disk_guid
+    for old, new in zip(before.partitions, after.partitions, strict=True):
+        same_end = old.size == new.size
+        assert same_end or old == retrofitted.source.root.partition
+        assert (old.slot, old.offset, old.type_guid, old.guid, old.name, old.attributes) == (
+            new.slot, new.offset, new.type_guid, new.guid, new.name, new.attributes,
+        )  # fmt: skip
+
+
+def test_filesystems_keep_what_names_them_and_gain_no_feature(retrofitted: Retrofitted) -> None:
+    pairs = list(zip(retrofitted.source.mounted, retrofitted.result.mounted, strict=True))
+    assert len(pairs) == (2 if retrofitted.layout == "noble" else 1)
+    for old, new in pairs:
+        assert (old.uuid, old.label, old.mount_point) == (new.uuid, new.label, new.mount_point)
+        assert new.superblock.features == old.superblock.features
+        assert new.superblock.inode_size == old.superblock.inode_size
+        assert new.superblock.block_size == old.superblock.block_size
+        assert new.superblock.journal_size == old.superblock.journal_size
+        assert new.superblock.clean
+
+
+def test_free_space_and_min_disk_are_true(retrofitted: Retrofitted) -> None:
+    wanted = FREE_SPACE[retrofitted.layout] * MIB
+    available = retrofitted.result.root.superblock.available
+    assert available >= wanted
+    if retrofitted.layout == "jammy":
+        assert available < wanted + 100 * MIB, "grown by more than needed"
+    image = retrofitted.image
+    assert image.virtual_size == retrofitted.result.virtual_size
+    assert (image.min_disk - 1) << 30 < image.virtual_size <= image.min_disk << 30
+
+
+def test_nothing_is_left_but_the_image(retrofitted: Retrofitted) -> None:
+    assert mount_points(retrofitted.work) == []
+    assert loop_devices(retrofitted.work) == []
+    assert [path.name for path in retrofitted.work.iterdir()] == ["amphora.qcow2"]
+
+
+def test_freed_blocks_take_no_space_in_the_image(retrofitted: Retrofitted) -> None:
+    holes = retrofitted.result.path.stat().st_blocks * 512
+    used = sum(found.superblock.used for found in retrofitted.result.mounted)
+    others = sum(found.partition.size for found in retrofitted.result.others)
+    assert holes < used + others + 64 * MIB
+
+
+@contextmanager
+def mounted(stock: StockDisk, at: Path) -> Iterator[Path]:
+    at.mkdir()
+    undo: list[Path] = []
+    try:
+        for found in stock.mounted:
+            where = at / found.mount_point.strip("/")
+            window = f"offset={found.partition.offset},sizelimit={found.partition.size}"
+            disks.run("mount", "-o", f"ro,loop,noload,{window}", stock.path, where)
+            undo.append(where)
+        yield at
+    finally:
+        for where in reversed(undo):
+            disks.run("umount", where)
+
+
+def facts_of(root: Path) -> dict[str, tuple[object, ...]]:
+    """Path -> everything about a file that a copy might lose."""
+    found: dict[str, tuple[object, ...]] = {}
+    for directory, names, files in os.walk(root):
+        for name in (*names, *files):
+            path = Path(directory) / name
+            info = path.lstat()
+            extended = tuple(
+                (key, os.getxattr(path, key, follow_symlinks=False))
+                for key in sorted(os.listxattr(path, follow_symlinks=False))
+            )
+            is_file = stat.S_ISREG(info.st_mode)
+            found[str(path.relative_to(root))] = (
+                oct(info.st_mode),
+                info.st_uid,
+                info.st_gid,
+                info.st_size if is_file else None,
+                info.st_nlink if is_file else None,
+                int(info.st_mtime) if is_file else None,
+                path.readlink() if path.is_symlink() else None,
+                extended,
+            )
+    return found
+
+
+# What diskimage-builder and `stock-image` may leave, and logs, which are emptied. fstab is taken
+# away and put back: its content is looked at apart.
+TOUCHED = (
+    *("opt/payload", "etc/fstab"),
+    *("etc/dib-manifests", "etc/apt/", "etc/dpkg", "etc/resolv.conf", "etc/machine-id"),
+    *("tmp", "run/", "var/log/", "var/cache/", "var/lib/apt/"),
+    *("lost+found", "boot/lost+found"),
+)
+
+
+def test_files_of_the_source_are_as_they_were(retrofitted: Retrofitted, tmp_path: Path) -> None:
+    with (
+        mounted(retrofitted.source, tmp_path / "source") as source,
+        mounted(retrofitted.result, tmp_path / "result") as result,
+    ):
+        before, after = facts_of(source), facts_of(result)
+        assert (result / "etc/fstab").read_bytes() == (source / "etc/fstab").read_bytes()
+        kernels = [path.name for path in (source / "boot").glob("vmlinuz-*")]
+        assert kernels
+        for kernel in kernels:
+            path = Path("boot") / kernel
+            assert (result / path).read_bytes() == (source / path).read_bytes()
+    assert any(facts[-1] for facts in before.values()), "no file with extended attributes"
+    different = {
+        path: (before[path], after.get(path))
+        for path in before
+        if before[path] != after.get(path) and not path.startswith(TOUCHED)
+    }
+    assert different == {}
+    added = {path for path in after if path not in before and not path.startswith(TOUCHED)}
+    assert added == set()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tests.e2e.test_layouts import settings_for
+from retrofit.dib import build, recipe_for
+from retrofit.dib.work_directory import work_directory
+stock, base, elements = map(Path, sys.argv[1:])
+settings = settings_for("jammy", elements)
+with work_directory(base / "work", "run") as directory:
+    build(
+        stock, recipe=recipe_for(settings), settings=settings, work_dir=directory,
+        cache_dir=base / "cache", log_file=base / "build.log",
+        progress=lambda said, _: print(said, flush=True),
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("phrase", "number"),
+    [
+        ("copying the source's files", signal.SIGINT),
+        pytest.param("installing packages", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("making filesystems", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("making filesystems", signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_interrupted_build_leaves_nothing(
+    tmp_path: Path, elements: Path, phrase: str, number: signal.Signals
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, make("jammy"), tmp_path, elements],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert child.stdout is not None
+    with child:
+        assert any(line.strip() == phrase for line in child.stdout), "never came that far"
+        time.sleep(1.5)
+        child.send_signal(number)
+        child.stdout.read()
+    assert child.returncode == -number
+    if number == signal.SIGKILL:
+        assert sweep(tmp_path / "work")
+    assert list((tmp_path / "work").iterdir()) == []
+    assert mount_points(tmp_path) == []
+    assert loop_devices(tmp_path) == []

@@ -18,6 +18,9 @@ from retrofit.errors import RetrofitError
 
 log = structlog.get_logger(__name__)
 
+Child = subprocess.Popen[bytes]
+"""A running command, for those who may not import subprocess."""
+
 TERM_GRACE = 60.0
 """Seconds between TERM and KILL: disk-image-create needs them to unmount."""
 

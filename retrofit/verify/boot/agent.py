@@ -1,0 +1,136 @@
+"""The amphora agent's REST API, asked as Octavia's controller asks it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retrofit.verify.boot.certificates import Credentials
+from retrofit.verify.boot.config_drive import AGENT_PORT
+from retrofit.verify.boot.network import MANAGEMENT, Namespace
+from retrofit.verify.record import CheckFailedError
+
+REQUEST_TIMEOUT = 120.0
+"""Seconds: an emulated machine needs many to start HAProxy, a real one less than one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the agent said."""
+
+    status: int
+    body: bytes
+    tls_version: str
+
+    def json(self) -> Any:
+        """Return the body's content. Raises CheckFailedError when it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise CheckFailedError(f"the answer is not JSON: {self.excerpt}") from None
+
+    @property
+    def excerpt(self) -> str:
+        """Return the beginning of the body for a message."""
+        return self.body[:400].decode(errors="replace").strip()
+
+
+class Agent:
+    """A controller's view of one amphora."""
+
+    def __init__(
+        self, namespace: Namespace, credentials: Credentials, amphora_id: str, work_dir: Path
+    ) -> None:
+        self._namespace = namespace
+        self._amphora_id = amphora_id
+        self._ca = credentials.server_ca.certificate_pem.decode()
+        self._client = credentials.client.write(work_dir / "client.pem")
+        self._stranger = credentials.stranger.write(work_dir / "stranger.pem")
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        timeout: float = REQUEST_TIMEOUT,
+    ) -> Answer:
+        """Send a request with the controller's certificate; OSError when there is no answer."""
+        return self._send(self._context(self._client), method, path, body, timeout)
+
+    def expect(
+        self, method: str, path: str, body: bytes | None = None, *, status: tuple[int, ...] = (200,)
+    ) -> Answer:
+        """Ask, and raise CheckFailedError unless the answer has one of the statuses."""
+        answer = self.ask(method, path, body)
+        if answer.status not in status:
+            raise CheckFailedError(f"{method} {path}: {answer.status} {answer.excerpt}")
+        return answer
+
+    def refusal(self, *, stranger: bool) -> str | None:
+        """Say how the agent refuses a client without certificate, or with a stranger's.
+
+        None when it does not. The request matters: in TLS 1.3 a client sees the refusal of its
+        certificate only after the handshake.
+        """
+        context = self._context(self._stranger if stranger else None)
+        try:
+            self._send(context, "GET", "/", None, REQUEST_TIMEOUT)
+        except (ssl.SSLError, ConnectionError) as error:
+            return f"{type(error).__name__}: {getattr(error, 'reason', None) or error}"
+        return None
+
+    def accepts_old_tls(self) -> bool:
+        """Say whether the agent still talks TLS 1.1 or older."""
+        context = self._context(self._client)
+        # Without this our own OpenSSL would refuse, which proves nothing.
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+        try:
+            self._send(context, "GET", "/", None, REQUEST_TIMEOUT)
+        except (ssl.SSLError, ConnectionError):
+            return False
+        return True
+
+    def _context(self, client: Path | None) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=self._ca)
+        if client is not None:
+            context.load_cert_chain(client)
+        return context
+
+    def _send(
+        self,
+        context: ssl.SSLContext,
+        method: str,
+        path: str,
+        body: bytes | None,
+        timeout: float,
+    ) -> Answer:
+        raw = self._namespace.connect((MANAGEMENT.theirs, AGENT_PORT), timeout)
+        # As Octavia compares: the certificate names the amphora, not its address.
+        with raw, context.wrap_socket(raw, server_hostname=self._amphora_id) as channel:
+            connection = http.client.HTTPConnection(MANAGEMENT.theirs, AGENT_PORT)
+            connection.sock = channel
+            # Asked now: it is forgotten when the channel is closed.
+            tls_version = channel.version() or ""
+            headers = {"Connection": "close", "User-Agent": "retrofit-verify"}
+            if body is not None:
+                headers["Content-Type"] = (
+                    "application/json" if body.startswith(b"{") else "application/octet-stream"
+                )
+            try:
+                connection.request(method, path, body=body, headers=headers)
+                response = connection.getresponse()
+                return Answer(
+                    status=response.status,
+                    body=response.read(),
+                    tls_version=tls_version,
+                )
+            except http.client.HTTPException as error:
+                raise ConnectionError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,117 @@
+"""Certificates as an Octavia deployment has them, made afresh for one machine's short life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LIFETIME = timedelta(days=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """Return the certificate as PEM."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """Return the unencrypted key as PEM."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    @property
+    def pem(self) -> bytes:
+        """Return certificate and key in one PEM, as Octavia and HAProxy want it."""
+        return self.certificate_pem + self.key_pem
+
+    def write(self, path: Path) -> Path:
+        """Store certificate and key, readable by the owner alone."""
+        path.touch(mode=0o600)
+        path.write_bytes(self.pem)
+        return path
+
+
+def authority(name: str) -> Identity:
+    """Make a certificate authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _named(name)
+    certificate = (
+        _builder(subject, subject, key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Identity(certificate=certificate, key=key)
+
+
+def issued(by: Identity, name: str, *, dns_name: str | None = None) -> Identity:
+    """Issue a certificate for a server (with `dns_name`, which clients compare) or a client."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH if dns_name is None else ExtendedKeyUsageOID.SERVER_AUTH
+    builder = (
+        _builder(_named(name), by.certificate.subject, key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    )
+    if dns_name is not None:
+        names = x509.SubjectAlternativeName([x509.DNSName(dns_name)])
+        builder = builder.add_extension(names, critical=False)
+    return Identity(certificate=builder.sign(by.key, hashes.SHA256()), key=key)
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # Yesterday: the guest's clock need not agree with ours to the second.
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + LIFETIME)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Who trusts whom: the amphora's server certificate, the controller's, and a stranger's."""
+
+    server_ca: Identity
+    server: Identity
+    client_ca: Identity
+    client: Identity
+    stranger: Identity
+
+    @classmethod
+    def make(cls, amphora_id: str) -> Credentials:
+        """Make a set in which Octavia's rule holds: the server's SAN dNSName is the amphora id."""
+        server_ca, client_ca = authority("amphora server CA"), authority("controller client CA")
+        return cls(
+            server_ca=server_ca,
+            server=issued(server_ca, amphora_id, dns_name=amphora_id),
+            client_ca=client_ca,
+            client=issued(client_ca, "controller"),
+            stranger=issued(authority("unrelated CA"), "controller"),
+        )

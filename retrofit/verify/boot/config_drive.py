@@ -1,0 +1,133 @@
+"""The config drive of a machine, as Nova makes it for an amphora.
+
+Nova: `nova/api/metadata/base.py`; what Octavia puts into `files`:
+`octavia/controller/worker/v2/tasks/compute_tasks.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrofit import process
+from retrofit.verify.boot.network import MANAGEMENT
+
+AGENT_CONF = "/etc/octavia/amphora-agent.conf"
+SERVER_PEM = "/etc/octavia/certs/server.pem"
+CLIENT_CA_PEM = "/etc/octavia/certs/client_ca.pem"
+RSYSLOG_CONF = "/etc/rsyslog.d/10-rsyslog.conf"
+AGENT_PORT = 9443
+HEARTBEAT_PORT = 5555
+HEARTBEAT_SECONDS = 3
+"""Octavia's default is 10; a shorter interval only lets the verification end sooner."""
+
+COMMAND_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What one amphora is told about itself."""
+
+    amphora_id: str
+    instance_id: str
+    heartbeat_key: str
+    server_pem: bytes
+    client_ca_pem: bytes
+    user_data: bytes
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Return what is put into the machine, by path."""
+        return {
+            AGENT_CONF: agent_conf(self).encode(),
+            SERVER_PEM: self.server_pem,
+            CLIENT_CA_PEM: self.client_ca_pem,
+            RSYSLOG_CONF: b"# The controller's log forwarding is configured here.\n",
+        }
+
+
+def agent_conf(assignment: Assignment) -> str:
+    """Write the agent's configuration.
+
+    Keys and order: `octavia/amphorae/backends/agent/templates/amphora_agent_conf.template`.
+    """
+    return f"""\
+[DEFAULT]
+debug = False
+use_syslog = True
+syslog_log_facility = LOG_LOCAL1
+
+[haproxy_amphora]
+base_cert_dir = /var/lib/octavia/certs
+base_path = /var/lib/octavia
+bind_host = ::
+bind_port = {AGENT_PORT}
+haproxy_cmd = /usr/sbin/haproxy
+user_log_facility = 0
+administrative_log_facility = 1
+
+[health_manager]
+controller_ip_port_list = {MANAGEMENT.ours}:{HEARTBEAT_PORT}
+heartbeat_interval = {HEARTBEAT_SECONDS}
+heartbeat_key = {assignment.heartbeat_key}
+
+[amphora_agent]
+agent_server_ca = {CLIENT_CA_PEM}
+agent_server_cert = {SERVER_PEM}
+agent_request_read_timeout = 180
+amphora_id = {assignment.amphora_id}
+amphora_udp_driver = keepalived_lvs
+agent_tls_protocol = TLSv1.2
+
+[controller_worker]
+loadbalancer_topology = SINGLE
+"""
+
+
+def lay_out(assignment: Assignment, directory: Path) -> None:
+    """Write the drive's files below `directory`."""
+    content, latest = directory / "openstack/content", directory / "openstack/latest"
+    content.mkdir(parents=True)
+    latest.mkdir()
+    files = []
+    for number, (path, data) in enumerate(assignment.files.items()):
+        (content / f"{number:04}").write_bytes(data)
+        files.append({"content_path": f"/content/{number:04}", "path": path})
+    metadata = {
+        "uuid": assignment.instance_id,
+        "name": f"amphora-{assignment.amphora_id}",
+        "hostname": f"amphora-{assignment.amphora_id}",
+        "launch_index": 0,
+        "availability_zone": "nova",
+        "files": files,
+    }
+    # The VIP's port is plugged by Octavia later: Nova knows nothing of it when it makes the drive.
+    network = {
+        "links": [
+            {
+                "id": "tap-management",
+                "vif_id": assignment.instance_id,
+                "type": "ovs",
+                "mtu": 1500,
+                "ethernet_mac_address": MANAGEMENT.mac,
+            }
+        ],
+        "networks": [{"id": "network0", "type": "ipv4_dhcp", "link": "tap-management"}],
+        "services": [],
+    }
+    (latest / "meta_data.json").write_text(json.dumps(metadata))
+    (latest / "network_data.json").write_text(json.dumps(network))
+    (latest / "user_data").write_bytes(assignment.user_data)
+
+
+def make(assignment: Assignment, work_dir: Path) -> Path:
+    """Make the ISO 9660 file in `work_dir` and return its path. Raises CommandError."""
+    tree, drive = work_dir / "config-drive", work_dir / "config-drive.iso"
+    lay_out(assignment, tree)
+    process.run(
+        ["xorriso", "-as", "mkisofs", "-quiet", "-V", "config-2", "-J", "-R", "-o", drive, tree],
+        timeout=COMMAND_TIMEOUT,
+    )
+    return drive

@@ -1,0 +1,133 @@
+"""Questions about the inside of the machine, and what the answers mean."""
+
+from __future__ import annotations
+
+import re
+
+from retrofit.verify.boot.network import MANAGEMENT
+from retrofit.verify.boot.probe import Probe
+from retrofit.verify.record import CheckFailedError
+
+AGENT_UNITS = ("amphora-agent.service", "octavia-agent.service")
+RESTARTS = 3
+"""Restarts of the agent's unit from which on it is a crash loop."""
+
+SHOW = "systemctl show --property=Id,LoadState,ActiveState,SubState,NRestarts"
+RAM_FILESYSTEMS = ("tmpfs", "ramfs")
+
+
+class Guest:
+    """What can be learnt by asking inside."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._idle_before = False
+
+    def kernel(self) -> str:
+        """Return the running kernel's release."""
+        return self._probe.ask("uname -r").strip()
+
+    def state(self) -> str:
+        """Return systemd's word for the whole system: `starting`, `running`, `degraded`..."""
+        return self._probe.ask("systemctl is-system-running").strip()
+
+    def jobs(self) -> str:
+        """Return the jobs that a boot is waiting for."""
+        return " ".join(self._probe.ask("systemctl list-jobs --no-legend --plain").split())
+
+    def failed_units(self) -> list[str]:
+        """Return the units that failed."""
+        said = self._probe.ask("systemctl list-units --state=failed --plain --no-legend --no-pager")
+        return [line.split()[0] for line in said.splitlines() if line.strip()]
+
+    def sync(self) -> None:
+        """Write the guest's page cache to its disk."""
+        self._probe.ask("sync")
+
+    def require_hope(self) -> None:
+        """Raise CheckFailedError when the agent will never answer: crash loop, or not started."""
+        said = self._probe.ask(f"systemctl is-system-running; {SHOW} {' '.join(AGENT_UNITS)}")
+        verdict = hopelessness(said, idle_before=self._idle_before)
+        self._idle_before = verdict is not None and verdict.startswith("idle")
+        if verdict is None or verdict == "idle":
+            return
+        raise CheckFailedError(f"{verdict}; its last words: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        units = " ".join(f"-u {unit}" for unit in AGENT_UNITS)
+        said = self._probe.ask(f"journalctl -b -q --no-pager -o cat {units} | tail -n 60")
+        errors = re.findall(r"^\w*(?:Error|Exception)\b.*$", said, re.MULTILINE)
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return errors[-1] if errors else " / ".join(lines[-3:])
+
+    def require_on_ram(self, directory: str) -> str:
+        """Raise CheckFailedError unless the directory's filesystem lives in memory alone."""
+        said = self._probe.ask(f"findmnt -n -o FSTYPE,SOURCE -T {directory}").split()
+        if len(said) != 2:
+            raise CheckFailedError(f"findmnt says {' '.join(said)}")
+        kind, source = said
+        if kind in RAM_FILESYSTEMS:
+            return kind
+        # Octavia's own elements make a RAM disk with an encrypted filesystem on it.
+        below = self._probe.ask(f"lsblk -n -s -o NAME -l {source}").split()
+        if below and re.fullmatch(r"ram\d+", below[-1]):
+            return f"{kind} on {' on '.join(below)}"
+        raise CheckFailedError(f"{directory} is {kind} on {source}, which is a disk")
+
+    def require_ssh(self, setting: str) -> str:
+        """Raise CheckFailedError when sshd listens anywhere but on the management address."""
+        said = self._probe.ask("ss -H -l -n -t; ip netns exec amphora-haproxy ss -H -l -n -t")
+        addresses = listening(said, 22)
+        if setting == "remove":
+            if addresses:
+                raise CheckFailedError(f"sshd was to be removed and listens on {addresses}")
+            return "nobody listens on port 22"
+        strangers = [address for address in addresses if address != MANAGEMENT.theirs]
+        if strangers:
+            raise CheckFailedError(f"port 22 is open on {', '.join(strangers)}")
+        if not addresses:
+            raise CheckFailedError("nobody listens on port 22 of the management address")
+        return f"on {MANAGEMENT.theirs}"
+
+    def troubles(self) -> str:
+        """Return status and journal of failed units and of the agent."""
+        return self._probe.ask(
+            "systemctl is-system-running;"
+            " for unit in $(systemctl list-units --state=failed --plain --no-legend --no-pager"
+            f" | awk '{{print $1}}') {' '.join(AGENT_UNITS)}; do"
+            ' echo; echo "== $unit";'
+            " systemctl status --no-pager --lines=0 --full $unit;"
+            " journalctl -b -q --no-pager -u $unit | tail -n 200; done;"
+            " echo; echo '== /var/log/amphora-agent.log'; tail -n 100 /var/log/amphora-agent.log"
+        )
+
+
+def hopelessness(said: str, *, idle_before: bool) -> str | None:
+    """Say why the agent will never answer, from systemd's words; `idle` is a first suspicion."""
+    state, _, rest = said.partition("\n")
+    for block in rest.strip().split("\n\n"):
+        unit = dict(line.partition("=")[::2] for line in block.splitlines())
+        if unit.get("LoadState") != "loaded":
+            continue
+        name = unit.get("Id", "the agent's unit")
+        restarts = int(unit.get("NRestarts") or 0)
+        if restarts >= RESTARTS:
+            return f"{name} is in a crash loop ({restarts} restarts)"
+        if unit.get("ActiveState") == "failed":
+            return f"{name} has failed"
+        if state.strip() in {"running", "degraded"} and unit.get("ActiveState") == "inactive":
+            return f"{name} was not started by the boot" if idle_before else "idle"
+    return None
+
+
+def listening(said: str, port: int) -> list[str]:
+    """Return the local addresses on which `ss -Hlnt` shows a port open, without brackets."""
+    found = []
+    for line in said.splitlines():
+        fields = line.split()
+        if len(fields) < 4 or fields[0] != "LISTEN":
+            continue
+        address, _, number = fields[3].rpartition(":")
+        if number == str(port):
+            found.append(address.strip("[]").partition("%")[0])
+    return found

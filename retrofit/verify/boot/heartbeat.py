@@ -1,0 +1,69 @@
+"""The amphora's heartbeats, as Octavia's health manager reads them.
+
+Envelope: zlib-compressed JSON, then a hexadecimal HMAC-SHA256 of the compressed bytes
+(`octavia/amphorae/backends/health_daemon/status_message.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import time
+import zlib
+from typing import Any
+
+from retrofit.verify.record import CheckFailedError
+
+DIGEST_LENGTH = 64
+VERSION = 3
+
+
+def decode(envelope: bytes, key: str) -> dict[str, Any]:
+    """Authenticate a heartbeat and return its message.
+
+    Raises ValueError, or TypeError, that says what is wrong.
+    """
+    payload, digest = envelope[:-DIGEST_LENGTH], envelope[-DIGEST_LENGTH:]
+    expected = hmac.new(key.encode(), payload, hashlib.sha256).hexdigest().encode()
+    if not hmac.compare_digest(digest, expected):
+        raise ValueError("its HMAC is not made with the heartbeat key")
+    try:
+        message = json.loads(zlib.decompress(payload))
+    except (zlib.error, ValueError) as error:
+        raise ValueError(f"its content cannot be read: {error}") from error
+    if not isinstance(message, dict):
+        raise TypeError("its content is not an object")
+    return message
+
+
+def await_heartbeat(
+    listener: socket.socket, *, key: str, amphora_id: str, timeout: float
+) -> dict[str, Any]:
+    """Wait up to `timeout` seconds for a heartbeat that is authentic and this amphora's.
+
+    Raises CheckFailedError that says what came instead.
+    """
+    deadline = time.monotonic() + timeout
+    came, wrong = 0, ""
+    while (left := deadline - time.monotonic()) > 0:
+        listener.settimeout(left)
+        try:
+            envelope = listener.recv(65536)
+        except TimeoutError:
+            break
+        came += 1
+        try:
+            message = decode(envelope, key)
+        except (ValueError, TypeError) as error:
+            wrong = str(error)
+            continue
+        if message.get("id") != amphora_id:
+            wrong = f"it is of amphora {message.get('id')}"
+        elif message.get("ver") != VERSION:
+            wrong = f"it is of version {message.get('ver')}, expected {VERSION}"
+        else:
+            return message
+    said = f"{came} came, and {wrong}" if came else "none came"
+    raise CheckFailedError(f"no heartbeat within {timeout:g} s: {said}")

@@ -1,0 +1,249 @@
+"""The virtual machine: QEMU on an overlay, which is thrown away."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from retrofit import process
+from retrofit.errors import VerifyError
+from retrofit.verify.boot.network import MANAGEMENT, VIP, Namespace
+from retrofit.verify.boot.probe import PORT_NAME
+
+Accelerator = Literal["kvm", "tcg"]
+Firmware = Literal["bios", "uefi"]
+
+COMMAND_TIMEOUT = 120.0
+STOP_GRACE = 20.0
+TAIL = 64 * 1024
+# What a console shows of a machine from which nothing more is to be hoped.
+LOST = re.compile(
+    r"Kernel panic - not syncing[^\r\n]*"
+    r"|You are in emergency mode[^\r\n]*"
+    r"|Entering emergency mode[^\r\n]*"
+    r"|No bootable device[^\r\n]*"
+    r"|error: no such device[^\r\n]*"
+    r"|Boot failed: not a bootable disk[^\r\n]*"
+    r"|grub rescue>"
+    r"|ALERT!  .* does not exist[^\r\n]*"
+)
+ESCAPES = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1bc|[^\x09\x0a\x20-\x7e\x80-\U0010ffff]"
+)
+
+
+class MachineLostError(Exception):
+    """The machine ended, or shows on its console that it will never get up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """What an architecture's machines need of QEMU. `code` and `variables` are UEFI firmware."""
+
+    emulator: str
+    machine: str
+    emulated_cpu: str
+    bios: bool
+    code: tuple[Path, ...]
+    variables: tuple[Path, ...]
+
+
+PLATFORMS = {
+    "x86_64": Platform(
+        emulator="qemu-system-x86_64",
+        machine="q35",
+        emulated_cpu="max",
+        bios=True,
+        code=(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_CODE.fd")),
+        variables=(Path("/usr/share/OVMF/OVMF_VARS_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS.fd")),
+    ),
+    "aarch64": Platform(
+        emulator="qemu-system-aarch64",
+        machine="virt",
+        emulated_cpu="cortex-a72",
+        bios=False,
+        code=(Path("/usr/share/AAVMF/AAVMF_CODE.fd"),),
+        variables=(Path("/usr/share/AAVMF/AAVMF_VARS.fd"),),
+    ),
+}
+
+
+def platform_of(architecture: str) -> Platform:
+    """Return the platform of a Glance architecture. Raises VerifyError for an unknown one."""
+    try:
+        return PLATFORMS[architecture]
+    except KeyError:
+        raise VerifyError(
+            f"images for {architecture} cannot be booted here",
+            hint=f"known are {', '.join(PLATFORMS)}; verify.level = offline looks inside only",
+        ) from None
+
+
+def resolve_firmware(setting: str, platform: Platform) -> Firmware:
+    """Turn the setting into a firmware. Raises VerifyError where the platform has no BIOS."""
+    if setting == "bios" and not platform.bios:
+        raise VerifyError(
+            f"{platform.emulator} has no BIOS", hint="set verify.firmware = uefi or auto"
+        )
+    if setting == "uefi" or not platform.bios:
+        return "uefi"
+    return "bios"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Everything that decides the machine but the network; paths are of files it may write."""
+
+    platform: Platform
+    accelerator: Accelerator
+    firmware: Firmware
+    memory: int
+    cpus: int
+    overlay: Path
+    config_drive: Path
+    code: Path | None = None
+    variables: Path | None = None
+
+
+def make_overlay(image: Path, disk_format: str, overlay: Path) -> None:
+    """Make the disk that the machine writes to; the image below it stays as it is."""
+    process.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk_format, "-b", image.resolve(),
+         overlay],
+        timeout=COMMAND_TIMEOUT,
+    )  # fmt: skip
+
+
+def copy_firmware(platform: Platform, work_dir: Path) -> tuple[Path, Path]:
+    """Return the UEFI code and a copy of its empty variable store. Raises VerifyError."""
+    code = next((path for path in platform.code if path.exists()), None)
+    variables = next((path for path in platform.variables if path.exists()), None)
+    if code is None or variables is None:
+        raise VerifyError(
+            f"no UEFI firmware at {platform.code[0]}",
+            hint="install the ovmf package (qemu-efi-aarch64 for aarch64), or boot from BIOS",
+        )
+    copy = work_dir / "uefi-variables.fd"
+    shutil.copyfile(variables, copy)
+    return code, copy
+
+
+def command_line(hardware: Hardware, console: Path, probe_port: int) -> list[str]:
+    """Return QEMU's arguments: nothing but what is named here is in the machine."""
+    tcg = hardware.accelerator == "tcg"
+    argv = [
+        hardware.platform.emulator,
+        "-nodefaults", "-no-user-config", "-no-reboot",
+        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny",
+        "-machine", hardware.platform.machine,
+        "-accel", "tcg,thread=multi" if tcg else "kvm",
+        "-cpu", hardware.platform.emulated_cpu if tcg else "host",
+        "-smp", str(hardware.cpus),
+        "-m", str(hardware.memory),
+        "-display", "none",
+        "-device", "VGA" if hardware.platform.bios else "virtio-gpu-pci",
+        "-chardev", f"file,id=console,path={_escaped(console)},append=on",
+        "-serial", "chardev:console",
+        "-object", "rng-random,id=rng,filename=/dev/urandom",
+        "-device", "virtio-rng-pci,rng=rng",
+        # The overlay dies with the machine: nothing in it needs to reach the platters.
+        "-drive", f"file={_escaped(hardware.overlay)},if=virtio,format=qcow2,cache=unsafe",
+        "-drive", f"file={_escaped(hardware.config_drive)},if=virtio,format=raw,readonly=on",
+        "-device", "virtio-serial-pci",
+        "-chardev", f"socket,id=probe,host=127.0.0.1,port={probe_port}",
+        "-device", f"virtserialport,chardev=probe,name={PORT_NAME}",
+    ]  # fmt: skip
+    for cable in (MANAGEMENT, VIP):
+        argv += [
+            "-netdev", f"tap,id={cable.device},ifname={cable.device},script=no,downscript=no",
+            "-device", f"virtio-net-pci,netdev={cable.device},mac={cable.mac},romfile=",
+        ]  # fmt: skip
+    if hardware.firmware == "uefi":
+        argv += [
+            "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={hardware.code}",
+            "-drive", f"if=pflash,format=raw,unit=1,file={_escaped(hardware.variables)}",
+        ]  # fmt: skip
+    return argv
+
+
+def _escaped(path: Path | None) -> str:
+    # QEMU's option lists are separated by commas; a comma in a value is doubled.
+    return str(path).replace(",", ",,")
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """A machine that was switched on."""
+
+    child: process.Child
+    console: Path
+    messages: Path
+    powered_on: float = field(default_factory=time.monotonic)
+    console_start: int = 0
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since power-on."""
+        return time.monotonic() - self.powered_on
+
+    def console_text(self) -> str:
+        """Return the end of what the console showed since power-on, without control characters."""
+        try:
+            size = self.console.stat().st_size
+            with self.console.open("rb") as stream:
+                stream.seek(max(self.console_start, size - TAIL))
+                return ESCAPES.sub("", stream.read().decode(errors="replace"))
+        except FileNotFoundError:
+            return ""
+
+    def last_line(self) -> str:
+        """Return the last line of the console that says anything."""
+        lines = [line.strip() for line in self.console_text().splitlines()]
+        return next((line for line in reversed(lines) if line), "nothing on the console yet")
+
+    def cut_power(self) -> None:
+        """Switch the machine off without telling the guest."""
+        process.stop(self.child, grace=STOP_GRACE)
+
+    def require_alive(self) -> None:
+        """Raise MachineLostError when QEMU ended or the guest gave up."""
+        code = self.child.poll()
+        if code is not None:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            said = self.messages.read_text(errors="replace").strip().splitlines()
+            reason = said[-1] if said else f"the guest switched it off after: {self.last_line()}"
+            raise MachineLostError(f"QEMU ended with {how} after {self.age:.0f} s: {reason}")
+        lost = LOST.search(self.console_text())
+        if lost is not None:
+            raise MachineLostError(f"the console shows: {lost.group(0).strip()}")
+
+
+@contextmanager
+def switched_on(
+    hardware: Hardware, namespace: Namespace, *, probe_port: int, console: Path, messages: Path
+) -> Iterator[Machine]:
+    """Keep the machine on for the length of the block; its end is a power cut.
+
+    `console` gets what the serial console shows, `messages` what QEMU itself says.
+    """
+    messages.write_bytes(b"")
+    start = console.stat().st_size if console.exists() else 0
+    argv = namespace.command(
+        # Should this process be killed, the kernel ends QEMU, and with it the namespace.
+        ["setpriv", "--pdeathsig", "KILL", "--", *command_line(hardware, console, probe_port)]
+    )
+    try:
+        with process.background(argv, log_file=messages) as child:
+            machine = Machine(child=child, console=console, messages=messages, console_start=start)
+            yield machine
+            machine.cut_power()
+    except process.CommandError as error:
+        raise VerifyError(
+            f"QEMU cannot be started: {error}", hint="install the qemu-system packages"
+        ) from error

@@ -1,0 +1,98 @@
+"""A way to ask questions inside the booted machine that the image itself knows nothing of.
+
+The config drive's user data starts a small loop that reads shell scripts from a virtio port and
+writes back what they print. It lives in the machine's overlay only: the image is not changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+import time
+
+from retrofit.verify.boot.network import Namespace
+from retrofit.verify.record import CheckFailedError
+
+PORT_NAME = "org.retrofit.probe"
+READY = b"ready"
+
+USER_DATA = f"""\
+#!/bin/bash
+cat > /run/retrofit-probe <<'END'
+exec 3<> /dev/virtio-ports/{PORT_NAME}
+echo {READY.decode()} >&3
+while IFS= read -r script <&3; do
+    base64 -d <<< "$script" | bash 2>&1 | base64 -w 0 >&3
+    echo >&3
+done
+END
+systemd-run --quiet --unit=retrofit-probe --description="Verification's questions" \\
+    /bin/bash /run/retrofit-probe
+""".encode()
+
+
+class Probe:
+    """Our end of the port. QEMU connects to it when it starts, on the namespace's loopback."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._listener = namespace.listen(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._connection: socket.socket | None = None
+        self._buffer = b""
+        self._lock = threading.Lock()
+        self.ready = False
+
+    def close(self) -> None:
+        """Hang up."""
+        self._listener.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def poll(self) -> bool:
+        """Say whether the guest's end has reported, without waiting for it."""
+        if not self.ready:
+            try:
+                self.ready = self._line(0.05) == READY
+            except (TimeoutError, ConnectionError):
+                return False
+        return self.ready
+
+    def ask(self, script: str, *, timeout: float = 120.0) -> str:
+        """Run a shell script in the guest and return what it printed, errors included.
+
+        Raises CheckFailedError when the guest does not answer within `timeout` seconds.
+        """
+        with self._lock:
+            deadline = time.monotonic() + timeout
+            while not self.poll():
+                if time.monotonic() > deadline:
+                    raise CheckFailedError(
+                        "cloud-init has not run the config drive's user data, so nothing can be"
+                        " asked inside"
+                    )
+                time.sleep(0.2)
+            assert self._connection is not None  # noqa: S101 -- ready implies it
+            try:
+                self._connection.settimeout(timeout)
+                self._connection.sendall(base64.b64encode(script.encode()) + b"\n")
+                answer = self._line(max(1.0, deadline - time.monotonic()))
+            except OSError as error:
+                raise CheckFailedError(f"no answer from inside the machine: {error}") from error
+        return base64.b64decode(answer).decode(errors="replace")
+
+    def _line(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        if self._connection is None:
+            self._listener.settimeout(timeout)
+            self._connection, _ = self._listener.accept()
+        while b"\n" not in self._buffer:
+            self._connection.settimeout(max(0.01, deadline - time.monotonic()))
+            data = self._connection.recv(65536)
+            if not data:
+                raise ConnectionError("the machine has hung up")
+            self._buffer += data
+            if time.monotonic() > deadline and b"\n" not in self._buffer:
+                raise TimeoutError("no whole line yet")
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.strip()

@@ -1,0 +1,334 @@
+"""The trial: everything that Octavia asks of an amphora, asked of this one, in Octavia's order."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import mmap
+import re
+import secrets
+import ssl
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from retrofit.config import VerifySettings
+from retrofit.progress import Progress
+from retrofit.verify.boot import load_balancer as lb
+from retrofit.verify.boot.amphora import Amphora
+from retrofit.verify.boot.certificates import authority, issued
+from retrofit.verify.boot.guest import Guest
+from retrofit.verify.boot.heartbeat import await_heartbeat
+from retrofit.verify.boot.machine import MachineLostError
+from retrofit.verify.boot.network import VIP, VIP_ADDRESS
+from retrofit.verify.record import CheckFailedError, NotApplicableError, Record
+
+ANSWERS = "agent-answers"
+PLUGGED = "vip-plugged"
+CERTIFICATE = "certificate-uploaded"
+CONFIGURED = "load-balancer-configured"
+STARTED = "load-balancer-started"
+COMPLETE = "boot-complete"
+
+API_VERSION = "1.0"
+HEARTBEAT_TIMEOUT = 60.0
+ATTEMPT_TIMEOUT = 30.0
+BOOT_COMPLETE_TIMEOUT = 240.0
+TRAFFIC_TIMEOUT = 60.0
+HOPELESS_EVERY = 15.0
+
+
+class Trial:
+    """One amphora's trial; every method that is a check returns what it saw."""
+
+    def __init__(
+        self, amphora: Amphora, settings: VerifySettings, *, ssh: str, progress: Progress
+    ) -> None:
+        self.amphora = amphora
+        self.agent = amphora.agent
+        self.guest = Guest(amphora.probe)
+        self.settings = settings
+        self.ssh = ssh
+        self.progress = progress
+        self.facts: dict[str, str] = {}
+        self.certificate_ca = authority("load balancer CA")
+        self.certificate = issued(
+            self.certificate_ca, "www.example.org", dns_name="www.example.org"
+        )
+        self.balancer = lb.LoadBalancer(
+            id=str(uuid.uuid4()),
+            amphora_id=amphora.id,
+            certificate_name=f"{secrets.token_hex(20)}.pem",
+        )
+
+    def run(self, record: Record) -> None:
+        """Go through all checks while the machine runs."""
+        steps = (
+            (ANSWERS, self.answers, ()),
+            ("agent-refuses-no-certificate", self.refuses_no_certificate, (ANSWERS,)),
+            ("agent-refuses-foreign-certificate", self.refuses_foreign_certificate, (ANSWERS,)),
+            ("agent-tls-version", self.tls_version, (ANSWERS,)),
+            ("agent-api-version", self.api_version, (ANSWERS,)),
+            ("agent-info", self.info, (ANSWERS,)),
+            ("heartbeat", self.heartbeat, (ANSWERS,)),
+            (PLUGGED, self.plugs_vip, (ANSWERS,)),
+            (CERTIFICATE, self.takes_certificate, (ANSWERS,)),
+            ("certificates-on-ram", self.certificates_on_ram, (CERTIFICATE,)),
+            (CONFIGURED, self.takes_configuration, (PLUGGED, CERTIFICATE)),
+            (STARTED, self.starts_balancer, (CONFIGURED,)),
+            ("listeners-active", self.listeners_active, (STARTED,)),
+            ("http-through-haproxy", self.serves_http, (STARTED,)),
+            ("https-through-haproxy", self.serves_https, (STARTED,)),
+            ("prometheus-metrics", self.serves_metrics, (STARTED,)),
+            ("agent-details", self.details, (STARTED,)),
+            (COMPLETE, self.boot_completes, (ANSWERS,)),
+            ("no-failed-unit", self.no_failed_unit, (COMPLETE,)),
+            ("ssh-on-management-only", self.ssh_on_management_only, (COMPLETE,)),
+        )
+        for number, (name, check, needs) in enumerate(steps):
+            if name != ANSWERS:
+                self.progress(f"checking {name}", number / len(steps))
+            record.attempt(name, self._unless_lost(check), needs=needs)
+
+    def _unless_lost(self, check: Callable[[], str]) -> Callable[[], str]:
+        """Let a check's failure say that the machine is gone, when that is why it failed."""
+
+        def attempt() -> str:
+            try:
+                return check()
+            except (OSError, CheckFailedError):
+                try:
+                    self.amphora.machine.require_alive()
+                except MachineLostError as lost:
+                    raise CheckFailedError(str(lost)) from lost
+                raise
+
+        return attempt
+
+    def answers(self) -> str:
+        machine, last, asked = self.amphora.machine, "nothing", 0.0
+        while machine.age < self.settings.timeout:
+            self.progress(
+                f"waiting for the agent: {machine.last_line()[:100]}",
+                machine.age / self.settings.timeout,
+            )
+            try:
+                machine.require_alive()
+            except MachineLostError as lost:
+                raise CheckFailedError(str(lost)) from lost
+            try:
+                answer = self.agent.ask("GET", f"/{API_VERSION}/info", timeout=ATTEMPT_TIMEOUT)
+                if answer.status == 200:
+                    return f"{machine.age:.0f} s after power-on, {self.amphora.note}"
+                last = f"{answer.status} {answer.excerpt}"
+            except OSError as error:
+                last = f"{type(error).__name__}: {error}"
+            if time.monotonic() - asked > HOPELESS_EVERY and self.amphora.probe.poll():
+                asked = time.monotonic()
+                self.guest.require_hope()
+            time.sleep(1)
+        raise CheckFailedError(
+            f"no answer within {self.settings.timeout} s of power-on; last: {last};"
+            f" console: {machine.last_line()}"
+        )
+
+    def refuses_no_certificate(self) -> str:
+        return self._refused(stranger=False, who="without a certificate")
+
+    def refuses_foreign_certificate(self) -> str:
+        return self._refused(stranger=True, who="with another CA's certificate")
+
+    def _refused(self, *, stranger: bool, who: str) -> str:
+        how = self.agent.refusal(stranger=stranger)
+        if how is None:
+            raise CheckFailedError(f"a client {who} was served")
+        return how
+
+    def tls_version(self) -> str:
+        version = self.agent.expect("GET", "/").tls_version
+        if version not in {"TLSv1.2", "TLSv1.3"}:
+            raise CheckFailedError(f"{version} was agreed on")
+        if self.agent.accepts_old_tls():
+            raise CheckFailedError("TLS 1.1 or older is accepted")
+        return version
+
+    def api_version(self) -> str:
+        answer = self.agent.expect("GET", "/").json()
+        if answer != {"api_version": API_VERSION}:
+            raise CheckFailedError(f"GET / says {answer}")
+        return API_VERSION
+
+    def info(self) -> str:
+        answer = self.agent.expect("GET", f"/{API_VERSION}/info").json()
+        expected = f"amphora-{self.amphora.id}"
+        if answer.get("hostname") != expected:
+            raise CheckFailedError(f"hostname is {answer.get('hostname')}, expected {expected}")
+        if answer.get("api_version") != API_VERSION or not answer.get("haproxy_version"):
+            raise CheckFailedError(f"GET /1.0/info says {answer}")
+        self.facts["haproxy_version"] = str(answer["haproxy_version"])
+        return f"HAProxy {answer['haproxy_version']}"
+
+    def details(self) -> str:
+        answer = self.agent.expect("GET", f"/{API_VERSION}/details").json()
+        if self.balancer.id not in json.dumps(answer.get("listeners")):
+            raise CheckFailedError(f"the load balancer is not in {json.dumps(answer)[:400]}")
+        return f"{answer.get('haproxy_count')} HAProxy"
+
+    def heartbeat(self) -> str:
+        message = await_heartbeat(
+            self.amphora.heartbeats,
+            key=self.amphora.heartbeat_key,
+            amphora_id=self.amphora.id,
+            timeout=HEARTBEAT_TIMEOUT,
+        )
+        return f"authentic, version {message['ver']}, sequence {message.get('seq')}"
+
+    def plugs_vip(self) -> str:
+        body = {
+            "subnet_cidr": VIP.cidr,
+            "gateway": VIP.ours,
+            "mac_address": VIP.mac,
+            "vrrp_ip": VIP.theirs,
+            "mtu": 1500,
+            "host_routes": [],
+            "additional_vips": [],
+            "is_sriov": False,
+        }
+        answer = self.agent.expect(
+            "POST",
+            f"/{API_VERSION}/plug/vip/{VIP_ADDRESS}",
+            json.dumps(body).encode(),
+            status=(202,),
+        )
+        return str(answer.json().get("details"))
+
+    def takes_certificate(self) -> str:
+        path = (
+            f"/{API_VERSION}/loadbalancer/{self.balancer.id}/certificates/"
+            f"{self.balancer.certificate_name}"
+        )
+        self.agent.expect("PUT", path, self.certificate.pem)
+        return str(self.agent.expect("GET", path).json().get("md5sum"))
+
+    def certificates_on_ram(self) -> str:
+        return self.guest.require_on_ram(lb.CERTIFICATE_DIRECTORY)
+
+    def takes_configuration(self) -> str:
+        self.agent.expect(
+            "PUT",
+            f"/{API_VERSION}/loadbalancer/{self.amphora.id}/{self.balancer.id}/haproxy",
+            self.balancer.haproxy_config().encode(),
+            status=(202,),
+        )
+        return "haproxy accepts it"
+
+    def starts_balancer(self) -> str:
+        path = f"/{API_VERSION}/loadbalancer/{self.balancer.id}/start"
+        return str(self.agent.expect("PUT", path, status=(202,)).json().get("details"))
+
+    def listeners_active(self) -> str:
+        answer = self.agent.expect("GET", f"/{API_VERSION}/listeners").json()
+        states = {entry.get("uuid"): entry.get("status") for entry in answer}
+        if states.get(self.balancer.id) != "ACTIVE":
+            raise CheckFailedError(f"GET /1.0/listeners says {answer}")
+        return "ACTIVE"
+
+    def serves_http(self) -> str:
+        return self._through_haproxy(lb.HTTP_PORT, None)
+
+    def serves_https(self) -> str:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=self.certificate_ca.certificate_pem.decode())
+        return self._through_haproxy(lb.TLS_PORT, context)
+
+    def _through_haproxy(self, port: int, context: ssl.SSLContext | None) -> str:
+        expected = secrets.token_hex(16).encode()
+        with lb.member(self.amphora.namespace, expected) as member:
+            status, body = self._get(port, "/", context)
+            if (status, body) != (200, expected):
+                raise CheckFailedError(f"HAProxy answers {status}: {body[:200]!r}")
+            if member.peers[-1:] == [VIP.ours] or not member.peers:
+                raise CheckFailedError(f"the member was asked by {member.peers}, not by HAProxy")
+            return f"the member was asked by {member.peers[-1]}"
+
+    def serves_metrics(self) -> str:
+        deadline = time.monotonic() + TRAFFIC_TIMEOUT
+        while True:
+            status, body = self._get(lb.METRICS_PORT, "/metrics", None)
+            names = set(re.findall(rb"^(octavia_\w+)", body, re.MULTILINE))
+            if status == 200 and names:
+                return f"{len(names)} metrics"
+            if time.monotonic() > deadline:
+                raise CheckFailedError(f"{status}: {body[:200]!r}")
+            time.sleep(2)
+
+    def _get(self, port: int, path: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(VIP_ADDRESS, port)
+        raw = self.amphora.namespace.connect((VIP_ADDRESS, port), TRAFFIC_TIMEOUT)
+        with raw:
+            connection.sock = (
+                raw
+                if context is None
+                else context.wrap_socket(raw, server_hostname="www.example.org")
+            )
+            try:
+                connection.request("GET", path, headers={"Host": "www.example.org"})
+                response = connection.getresponse()
+                return response.status, response.read()
+            except http.client.HTTPException as error:
+                raise ConnectionError(f"{type(error).__name__}: {error}") from error
+            finally:
+                connection.close()
+
+    def boot_completes(self) -> str:
+        self.facts["kernel_version"] = self.guest.kernel()
+        deadline = time.monotonic() + BOOT_COMPLETE_TIMEOUT
+        while (state := self.guest.state()) not in {"running", "degraded"}:
+            if time.monotonic() > deadline:
+                raise CheckFailedError(f"systemd is still {state}: {self.guest.jobs()}")
+            self.progress(f"waiting for the boot to complete: {state}", None)
+            time.sleep(3)
+        return f"{state} {self.amphora.machine.age:.0f} s after power-on"
+
+    def no_failed_unit(self) -> str:
+        failed = self.guest.failed_units()
+        if failed:
+            raise CheckFailedError(f"{', '.join(failed)} failed")
+        return "none"
+
+    def ssh_on_management_only(self) -> str:
+        return self.guest.require_ssh(self.ssh)
+
+    def settle(self) -> None:
+        """Let the guest write what it has, so that a power cut finds it on the disk."""
+        self.guest.sync()
+
+    def collect_evidence(self, log_dir: Path) -> None:
+        """Write what the guest knows about its troubles."""
+        text = self.guest.troubles() if self.amphora.probe.poll() else "nobody answers inside\n"
+        (log_dir / "journal-of-failed.log").write_text(text)
+
+
+def certificates_gone(trial: Trial) -> str:
+    """Search the disk, after the power was cut, for the load balancer's key.
+
+    A key that was never written is not there after a power cycle. The agent's own key, which
+    cloud-init stores on the disk, shows that the search finds keys.
+    """
+    overlay = trial.amphora.hardware.overlay
+    control = _line_of(trial.amphora.credentials.server.key_pem)
+    secret = _line_of(trial.certificate.key_pem)
+    with (
+        overlay.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as disk,
+    ):
+        if disk.find(control) < 0:
+            raise NotApplicableError("the agent's own key is not on the disk either")
+        if disk.find(secret) >= 0:
+            raise CheckFailedError("the load balancer's private key is on the disk")
+    return f"not on the disk ({overlay.stat().st_size >> 20} MiB written)"
+
+
+def _line_of(pem: bytes) -> bytes:
+    return pem.splitlines()[1]

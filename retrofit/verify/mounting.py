@@ -1,0 +1,77 @@
+"""The image's files, to be read in place: a raw copy, mounted read-only through loop devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from retrofit import process
+from retrofit.disk import StockDisk, inspect
+from retrofit.errors import VerifyError
+
+log = structlog.get_logger(__name__)
+
+CONVERT_TIMEOUT = 1800.0
+MOUNT_TIMEOUT = 60.0
+OPTIONS = "ro,noload,nosuid,nodev,noexec"
+"""`noload`: replaying the journal would write; the image was unmounted when it was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposed:
+    """An image laid open: its root directory, and its disk."""
+
+    root: Path
+    disk: StockDisk
+
+
+@contextmanager
+def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
+    """Mount the image's filesystems below `work_dir` for the length of the block.
+
+    The image file itself is only read. Raises SourceError when it has no filesystems that an
+    amphora image has, VerifyError when this machine cannot copy or mount them.
+    """
+    raw, root = work_dir / "image.raw", work_dir / "root"
+    root.mkdir(parents=True)
+    with ExitStack() as stack:
+        stack.callback(raw.unlink, missing_ok=True)
+        try:
+            process.run(
+                ["qemu-img", "convert", "-f", disk_format, "-O", "raw", "-W", "-m", "16",
+                 image, raw],
+                timeout=CONVERT_TIMEOUT,
+            )  # fmt: skip
+        except process.CommandError as error:
+            raise VerifyError(
+                f"{image.name} cannot be read as {disk_format}: {error}",
+                hint="is it that format, and is there room for a raw copy in paths.work?",
+            ) from error
+        disk = inspect(raw)
+        for filesystem in disk.mounted:
+            target = root / filesystem.mount_point.lstrip("/")
+            offset, size = filesystem.partition.offset, filesystem.partition.size
+            options = f"{OPTIONS},loop,offset={offset},sizelimit={size}"
+            try:
+                process.run(
+                    ["mount", "-t", filesystem.type, "-o", options, raw, target],
+                    timeout=MOUNT_TIMEOUT,
+                )
+            except process.CommandError as error:
+                raise VerifyError(
+                    f"{filesystem.mount_point} of {image.name} cannot be mounted: {error}",
+                    hint="looking into an image needs root and loop devices",
+                ) from error
+            stack.callback(_unmount, target)
+        yield Exposed(root=root, disk=disk)
+
+
+def _unmount(target: Path) -> None:
+    try:
+        process.run(["umount", target], timeout=MOUNT_TIMEOUT)
+    except process.CommandError as error:
+        log.warning("cannot unmount", target=str(target), reason=str(error))

@@ -1,0 +1,172 @@
+"""How the machine meets its networks: cloud-init, interfaces, resolver, sshd."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from retrofit.verify import units
+from retrofit.verify.offline.subject import Subject, rule
+from retrofit.verify.record import CheckFailedError, NotApplicableError
+from retrofit.verify.tree import Tree
+
+WAIT_ONLINE_UNITS = (
+    "systemd-networkd-wait-online.service",
+    "NetworkManager-wait-online.service",
+    "ifupdown-wait-online.service",
+)
+SSHD = "/usr/sbin/sshd"
+SSH_UNITS = ("ssh.service", "sshd.service", "ssh.socket")
+# Where something can run when the management network's address is known, or before sshd starts.
+SSH_HOOK_DIRECTORIES = (
+    "/etc/dhcp/dhclient-exit-hooks.d",
+    "/etc/dhcp/dhclient-enter-hooks.d",
+    "/etc/networkd-dispatcher/routable.d",
+    "/etc/networkd-dispatcher/configured.d",
+    "/etc/NetworkManager/dispatcher.d",
+    "/etc/systemd/system/ssh.service.d",
+    "/etc/systemd/system/sshd.service.d",
+    "/etc/systemd/system/ssh.socket.d",
+    "/etc/systemd/system",
+)
+
+
+@rule("cloud-init-datasource")
+def cloud_init_datasource(subject: Subject) -> str:
+    """Make sure that cloud-init looks for a config drive, and is not switched off."""
+    tree = subject.tree
+    for path in ("/etc/cloud/cloud-init.disabled",):
+        if tree.entry(path) is not None:
+            raise CheckFailedError(f"{path} switches cloud-init off")
+    masked = [
+        name
+        for name in ("cloud-init.service", "cloud-init-local.service", "cloud-final.service")
+        if (unit := units.find(tree, name)) is not None and unit.masked
+    ]
+    if masked:
+        raise CheckFailedError(f"{', '.join(masked)} is masked")
+    sources = datasources(tree)
+    if sources is None:
+        raise CheckFailedError("no datasource_list in /etc/cloud")
+    if "ConfigDrive" not in sources:
+        raise CheckFailedError(f"datasource_list is {', '.join(map(str, sources)) or 'empty'}")
+    return ", ".join(map(str, sources))
+
+
+def datasources(tree: Tree) -> list[Any] | None:
+    """Return cloud-init's datasource list: the last of its files that has one decides."""
+    found: list[Any] | None = None
+    for path in ("/etc/cloud/cloud.cfg", *tree.glob("/etc/cloud/cloud.cfg.d", "*.cfg")):
+        try:
+            content = yaml.safe_load(tree.text(path) or "")
+        except yaml.YAMLError:
+            continue
+        if isinstance(content, dict) and isinstance(content.get("datasource_list"), list):
+            found = content["datasource_list"]
+    return found
+
+
+@rule("no-default-interfaces")
+def no_default_interfaces(subject: Subject) -> str:
+    """Make sure that no interface is configured but by the config drive."""
+    tree = subject.tree
+    found = [path for path in tree.glob("/etc/netplan", "*.yaml") if _has_text(tree, path)]
+    found += [
+        path
+        for path in tree.glob("/etc/systemd/network", "*.network")
+        if re.search(r"^\[Match\]", tree.text(path) or "", re.MULTILINE)
+    ]
+    for path in ("/etc/network/interfaces", *tree.glob("/etc/network/interfaces.d", "*")):
+        text = tree.text(path) or ""
+        names = re.findall(r"^\s*(?:iface|auto|allow-hotplug)\s+(\S+)", text, re.MULTILINE)
+        if any(name != "lo" for name in names):
+            found.append(path)
+    if found:
+        raise CheckFailedError(f"configured by {', '.join(found)}")
+    return "none configured"
+
+
+def _has_text(tree: Tree, path: str) -> bool:
+    try:
+        content = yaml.safe_load(tree.text(path) or "")
+    except yaml.YAMLError:
+        return True
+    network = content.get("network") if isinstance(content, dict) else content
+    if isinstance(network, dict):
+        return any(key not in {"version", "renderer"} for key in network)
+    return bool(network)
+
+
+@rule("resolver")
+def resolver(subject: Subject) -> str:
+    """Make sure that nothing in an amphora waits for DNS."""
+    text = subject.tree.text("/etc/resolv.conf")
+    if text is None:
+        raise CheckFailedError("/etc/resolv.conf is missing, or leads nowhere")
+    servers = re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE)
+    if servers != ["127.0.0.1"]:
+        raise CheckFailedError(f"/etc/resolv.conf names {', '.join(servers) or 'no server'}")
+    hosts = re.search(
+        r"^\s*hosts:\s*(.*)$", subject.tree.text("/etc/nsswitch.conf") or "", re.MULTILINE
+    )
+    if hosts is None:
+        raise CheckFailedError("/etc/nsswitch.conf has no hosts line")
+    words = re.sub(r"\[[^]]*\]", " ", hosts.group(1).partition("#")[0]).split()
+    asking = sorted({"dns", "resolve", "mdns4", "mdns4_minimal"}.intersection(words))
+    if asking:
+        raise CheckFailedError(f"nsswitch hosts has {', '.join(asking)}")
+    return f"127.0.0.1, hosts: {' '.join(words)}"
+
+
+@rule("network-wait-online")
+def network_wait_online(subject: Subject) -> str:
+    """Make sure that an IPv6-only management network does not hold up the boot (LP 1909976)."""
+    waiting = []
+    for name in WAIT_ONLINE_UNITS:
+        unit = units.find(subject.tree, name)
+        if unit is None or unit.masked or not units.wanted_by(subject.tree, name):
+            continue
+        commands = " ".join(unit.values("Service", "ExecStart"))
+        if "--any" in commands or re.search(r"--timeout[= ]?(\d|1\d|2\d|30)\b", commands):
+            continue
+        waiting.append(name)
+    if waiting:
+        raise CheckFailedError(f"enabled, and without a short limit: {', '.join(waiting)}")
+    return "no unit holds up the boot"
+
+
+@rule("ssh")
+def ssh(subject: Subject) -> str:
+    """Make sure that sshd is gone, or is bound to the management address, as configured."""
+    tree = subject.tree
+    present = tree.is_executable(SSHD)
+    if subject.build.ssh == "remove":
+        if present:
+            raise CheckFailedError(f"{SSHD} is there, and build.ssh is remove")
+        return "removed"
+    if not present:
+        raise CheckFailedError(f"{SSHD} is missing, and build.ssh is {subject.build.ssh}")
+    for directory in SSH_HOOK_DIRECTORIES:
+        for path in tree.glob(directory, "*"):
+            text = tree.text(path) or ""
+            if "ListenAddress" in text or re.search(r"rebind|amphora-ssh|ssh-management", path):
+                return path
+    raise CheckFailedError("nothing binds sshd to the management address")
+
+
+@rule("apparmor-rsyslog")
+def apparmor_rsyslog(subject: Subject) -> str:
+    """Make sure that AppArmor lets rsyslog open the log socket that HAProxy writes to."""
+    if subject.tree.text("/etc/apparmor.d/usr.sbin.rsyslogd") is None:
+        raise NotApplicableError("no AppArmor profile confines rsyslog")
+    for path in (
+        "/etc/apparmor.d/local/usr.sbin.rsyslogd",
+        *subject.tree.glob("/etc/apparmor.d/rsyslog.d", "*"),
+    ):
+        if "/run/rsyslog" in (subject.tree.text(path) or "") or "octavia" in (
+            subject.tree.text(path) or ""
+        ):
+            return path
+    raise CheckFailedError("the profile of rsyslogd has no rule for /run/rsyslog/octavia/log")

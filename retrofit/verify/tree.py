@@ -1,0 +1,127 @@
+"""A file tree that is looked at from outside and understood as from inside.
+
+An image's symbolic links are followed as if its root were `/`: one that points to `/etc/passwd`
+means the image's, never the host's. Nothing in the tree is executed.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+MAX_LINKS = 40
+"""As many as Linux follows before ELOOP."""
+MAX_TEXT = 4 * 1024 * 1024
+
+
+class Tree:
+    """The files below a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def resolve(self, path: str) -> Path | None:
+        """Return where the image's `path` lies on the host; None when it is not there."""
+        pending = [part for part in PurePosixPath(path).parts if part != "/"]
+        resolved: list[str] = []
+        links = 0
+        while pending:
+            part = pending.pop(0)
+            if part == "..":
+                del resolved[-1:]
+                continue
+            here = self.root.joinpath(*resolved, part)
+            try:
+                mode = here.lstat().st_mode
+            except OSError:
+                return None
+            if not stat.S_ISLNK(mode):
+                resolved.append(part)
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                return None
+            target = PurePosixPath(here.readlink())
+            if target.is_absolute():
+                resolved.clear()
+            pending = [p for p in target.parts if p != "/"] + pending
+        return self.root.joinpath(*resolved)
+
+    def entry(self, path: str) -> Path | None:
+        """Like `resolve`, but a symbolic link at the end stays what it is."""
+        pure = PurePosixPath(path)
+        parent = self.resolve(str(pure.parent))
+        if parent is None or not os.path.lexists(parent / pure.name):
+            return None
+        return parent / pure.name
+
+    def is_file(self, path: str) -> bool:
+        """Say whether a regular file is there."""
+        found = self.resolve(path)
+        return found is not None and found.is_file()
+
+    def is_directory(self, path: str) -> bool:
+        """Say whether a directory is there."""
+        found = self.resolve(path)
+        return found is not None and found.is_dir()
+
+    def is_executable(self, path: str) -> bool:
+        """Say whether a regular file with a run bit is there."""
+        found = self.resolve(path)
+        return found is not None and found.is_file() and bool(found.stat().st_mode & 0o111)
+
+    def link_target(self, path: str) -> str | None:
+        """Return what the symbolic link at `path` says; None when it is none."""
+        found = self.entry(path)
+        return str(found.readlink()) if found is not None and found.is_symlink() else None
+
+    def text(self, path: str) -> str | None:
+        """Return a file's text; None when there is no such file."""
+        found = self.resolve(path)
+        if found is None or not found.is_file():
+            return None
+        with found.open("rb") as stream:
+            return stream.read(MAX_TEXT).decode(errors="replace")
+
+    def text_whole(self, path: str) -> str | None:
+        """Return a file's text however long it is: for records such as dpkg's."""
+        found = self.resolve(path)
+        if found is None or not found.is_file():
+            return None
+        return found.read_text(errors="replace")
+
+    def names(self, directory: str) -> list[str]:
+        """Return the names in a directory, sorted; none when it is not there."""
+        found = self.resolve(directory)
+        if found is None or not found.is_dir():
+            return []
+        return sorted(entry.name for entry in found.iterdir())
+
+    def glob(self, directory: str, pattern: str) -> list[str]:
+        """Return the paths in one directory whose names match."""
+        return [
+            f"{directory.rstrip('/')}/{name}"
+            for name in self.names(directory)
+            if fnmatch.fnmatchcase(name, pattern)
+        ]
+
+    def files_below(self, directory: str) -> Iterator[str]:
+        """Yield every path below a directory that is not a directory itself."""
+        found = self.resolve(directory)
+        if found is None or not found.is_dir():
+            return
+        for parent, _, files in os.walk(found):
+            for name in sorted(files):
+                yield "/" + str((Path(parent) / name).relative_to(self.root))
+
+    def which(self, command: str) -> str | None:
+        """Return where a service or root's shell would find a command."""
+        for directory in ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin",
+                          "/sbin", "/bin"):  # fmt: skip
+            path = f"{directory}/{command}"
+            if self.is_executable(path):
+                return path
+        return None

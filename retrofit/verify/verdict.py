@@ -1,0 +1,134 @@
+"""Verification from beginning to end: look inside, boot, keep the evidence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from retrofit.config import BuildSettings, VerifySettings
+from retrofit.errors import SourceError
+from retrofit.model import Outcome, Verdict
+from retrofit.progress import Progress
+from retrofit.verify import sbom
+from retrofit.verify.boot import boot
+from retrofit.verify.mounting import exposed
+from retrofit.verify.offline import RULES, Subject
+from retrofit.verify.offline.software import newest_kernel
+from retrofit.verify.record import Record
+from retrofit.verify.tree import Tree
+
+FILESYSTEMS = "filesystems"
+
+
+def verify(
+    image: Path,
+    *,
+    disk_format: str,
+    settings: VerifySettings,
+    build: BuildSettings,
+    architecture: str,
+    work_dir: Path,
+    log_dir: Path,
+    progress: Progress,
+) -> Verdict:
+    """Check an amphora image at the configured level and leave the evidence in `log_dir`.
+
+    All offline checks are run, whatever fails; an image that fails one is not booted.
+    A bad image is a verdict with failures; VerifyError means that this machine cannot verify.
+    """
+    record = Record()
+    how, facts = "offline", {}
+    work_dir.mkdir(parents=True, exist_ok=True)
+    log_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        facts = _look_inside(
+            image, disk_format, build, architecture, work_dir, log_dir, record, progress
+        )
+        if settings.level == "boot" and not record.failed:
+            accelerator, seen = boot(
+                image,
+                record,
+                disk_format=disk_format,
+                settings=settings,
+                build=build,
+                architecture=architecture,
+                work_dir=work_dir / "boot",
+                log_dir=log_dir,
+                progress=progress,
+            )
+            how, facts = f"boot-{accelerator}", {**facts, **seen}
+    finally:
+        _write_checks(record, how, facts, log_dir)
+        shutil.rmtree(work_dir, ignore_errors=True)
+    return Verdict(checks=tuple(record.checks), how=how, facts=facts)
+
+
+def _look_inside(
+    image: Path,
+    disk_format: str,
+    build: BuildSettings,
+    architecture: str,
+    work_dir: Path,
+    log_dir: Path,
+    record: Record,
+    progress: Progress,
+) -> dict[str, str]:
+    progress("looking into the image", None)
+    started = time.monotonic()
+    try:
+        with exposed(image, disk_format, work_dir / "inside") as found:
+            seconds = time.monotonic() - started
+            mounted = ", ".join(filesystem.mount_point for filesystem in found.disk.mounted)
+            record.add(FILESYSTEMS, Outcome.PASSED, mounted, seconds)
+            space = os.statvfs(found.root)
+            subject = Subject(
+                tree=Tree(found.root),
+                build=build,
+                architecture=architecture,
+                virtual_size=found.disk.virtual_size,
+                free=space.f_bavail * space.f_frsize,
+                free_inodes=space.f_favail,
+            )
+            for number, (name, rule) in enumerate(RULES.items()):
+                progress(f"checking {name}", number / len(RULES))
+                record.attempt(name, lambda rule=rule: rule(subject))  # type: ignore[misc]
+            sbom.write(subject, log_dir)
+            return _facts(subject)
+    except SourceError as error:
+        record.add(FILESYSTEMS, Outcome.FAILED, error.message, time.monotonic() - started)
+        return {}
+
+
+def _facts(subject: Subject) -> dict[str, str]:
+    """Read the versions that become image properties."""
+    facts = {}
+    haproxy = subject.packages.get("haproxy")
+    if haproxy is not None:
+        facts["haproxy_version"] = haproxy.upstream_version
+    octavia = subject.distributions.get("octavia")
+    if octavia is not None:
+        facts["amphora_agent_version"] = octavia.version
+    kernel = newest_kernel(subject.tree)
+    if kernel is not None:
+        facts["kernel_version"] = kernel
+    return facts
+
+
+def _write_checks(record: Record, how: str, facts: dict[str, str], log_dir: Path) -> None:
+    content = {
+        "how": how,
+        "facts": facts,
+        "checks": [
+            {
+                "name": check.name,
+                "outcome": str(check.outcome),
+                "detail": check.detail,
+                "seconds": check.seconds,
+            }
+            for check in record.checks
+        ],
+    }
+    (log_dir / "checks.json").write_text(json.dumps(content, indent=2) + "\n")

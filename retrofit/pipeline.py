@@ -233,31 +233,36 @@ def _require_verified(report: RunReport) -> None:
 
 
 def _upload(run: Run, glance: Glance, source: Source, built: BuiltImage, verdict: Verdict) -> Image:
-    record = glance.create(
-        image_attributes(
-            run.target,
-            source,
-            built,
-            verdict,
-            recipe=run.recipe.digest,
-            run_id=run.report.run_id,
-            host=socket.gethostname(),
-        )
+    attributes = image_attributes(
+        run.target,
+        source,
+        built,
+        verdict,
+        recipe=run.recipe.digest,
+        run_id=run.report.run_id,
+        host=socket.gethostname(),
     )
     try:
+        record = glance.create(attributes)
         return glance.upload(record, built.path, run.progress)
     except BaseException:
         # No failed upload is repeated into the same record: Glance answers 500 to that.
-        _remove_quietly(glance, record.id)
+        _discard_records(run, glance)
         raise
 
 
-def _remove_quietly(glance: Glance, image_id: str) -> None:
-    """Delete a record on the way out of a failure, which must stay the one that is reported."""
+def _discard_records(run: Run, glance: Glance) -> None:
+    """Delete what this run registered, on the way out of a failure that stays the reported one.
+
+    Found by run id, as the answer to the creation may have been what was lost.
+    """
     try:
-        glance.delete(image_id)
+        for image in glance.list(
+            {"retrofit_run_id": run.report.run_id, "owner": glance.project_id}
+        ):
+            glance.delete(image.id)
     except RetrofitError as error:
-        log.warning("record left for the next run to sweep", image_id=image_id, error=error.message)
+        log.warning("records left for the next run to sweep", error=error.message)
 
 
 def _promote(run: Run, glance: Glance, image: Image) -> None:

@@ -250,6 +250,58 @@ def test_keeps_the_promoted_image_when_a_run_fails(
         assert "lvs-masquerade.sh: not there" in report.error.message
 
 
+@pytest.mark.parametrize("phase", ["downloading the source", "building", "uploading the image"])
+def test_leaves_nothing_half_made_when_interrupted_in_a_phase(
+    run: Any, add_source: Any, glance: Glance, settings: Settings, workshop: Workshop, phase: str
+) -> None:
+    add_source("20260911")
+    standing = run().image_id
+    add_source("20260912")
+
+    def interrupt(phrase: str, fraction: float | None) -> None:
+        if phrase == phase:
+            raise KeyboardInterrupt
+
+    if phase == "building":
+        workshop.build_error = KeyboardInterrupt()
+    report = run(progress=interrupt)
+    assert (report.outcome, report.exit_code) == ("failed", 130)
+    assert report.error.hint
+    assert [image.id for image in amphorae(glance)] == [standing]
+    assert glance.octavia_takes(TAG).id == standing
+    assert nothing_left(settings)
+    workshop.build_error = None
+    assert run().outcome == "published"
+
+
+@pytest.mark.parametrize("step", ["create", "tag", "untag", "update", "delete"])
+def test_interrupted_right_after_a_write_the_next_run_ends_in_the_same_state(
+    run: Any, add_source: Any, glance: Glance, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("20260909", "20260910"):
+        add_source(version)
+        run()
+    add_source("20260911")
+    with monkeypatch.context() as patched:
+        original = getattr(Glance, step)
+
+        def act_and_stop(self: Glance, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            raise KeyboardInterrupt
+
+        patched.setattr(Glance, step, act_and_stop)
+        assert run().exit_code == 130
+    assert {image.status for image in amphorae(glance)} == {"active"}
+    assert glance.octavia_takes(TAG) is not None
+    run()
+    left = amphorae(glance)
+    assert {image.status for image in left} == {"active"}
+    assert len(left) == 2
+    (promoted,) = [image for image in left if TAG in image.tags]
+    assert promoted.property("source_version_name") == "20260911"
+    assert glance.octavia_takes(TAG).id == promoted.id
+
+
 def test_says_what_was_looked_for_when_there_is_no_source(run: Any, add_source: Any) -> None:
     add_source("20260911", product_name="com.ubuntu.cloud:server:20.04:amd64")
     report = run()

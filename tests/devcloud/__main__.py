@@ -143,6 +143,9 @@ def sync(
         source, own_keyring = str(root), Mirror(root=root).keyring
     else:
         source, own_keyring = str(mirror_url), synchroniser.UBUNTU_KEYRING
+        if most is None and keep is None:
+            # A public mirror has dozens of serials; synchronisers' own default is one as well.
+            most = 1
     begun = datetime.now()
     synchroniser.sync(
         clouds.load(state),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
@@ -43,8 +45,13 @@ def make(layout: Layout, *, tell: Callable[[str], None] = lambda _: None) -> Pat
         if image.exists():
             tell(f"{image} is already there")
         else:
+            # Nobody else works here while we hold the lock: these are of a run that was killed.
+            for abandoned in directory.glob(f".stock-{layout}.*"):
+                shutil.rmtree(abandoned)
             _run_recipe(layout, image, tell)
-            _forget(old for old in directory.glob(f"{layout}-*") if image.name not in old.name)
+            for outdated in directory.glob(f"{layout}-*"):
+                if not outdated.name.startswith(image.name):
+                    outdated.unlink()
     return image
 
 
@@ -69,6 +76,7 @@ def _run_recipe(layout: Layout, image: Path, tell: Callable[[str], None]) -> Non
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            process_group=0,
         ) as recipe:
             said = []
             try:
@@ -76,16 +84,11 @@ def _run_recipe(layout: Layout, image: Path, tell: Callable[[str], None]) -> Non
                     said.append(line)
                     tell(line.rstrip())
             except BaseException:
-                # The recipe undoes its work on TERM; leaving the block waits for it.
-                recipe.terminate()
+                # The recipe undoes its work on TERM, once the program that it runs has ended too.
+                os.killpg(recipe.pid, signal.SIGTERM)
                 raise
     if recipe.returncode != 0:
         raise DevcloudError(f"no stock image in {layout}'s layout:\n{''.join(said[-20:])}")
-
-
-def _forget(files: Iterable[Path]) -> None:
-    for file in files:
-        file.unlink()
 
 
 def sources_for(suite: str, archive: Archive) -> str:

@@ -41,8 +41,10 @@ def sync(
     if not keyring.exists():
         raise SyncError(f"keyring {keyring} does not exist")
     limits = [*(["--max", str(most)] if most is not None else []), *(["--keep"] if keep else [])]
-    argv = [
-        server_program("sstream-mirror-glance"),
+    _run(
+        cloud,
+        account,
+        "sstream-mirror-glance",
         "--verbose",
         "--keyring", keyring,
         "--cloud-name", "devcloud",
@@ -53,10 +55,17 @@ def sync(
         *limits,
         source,
         *filters,
-    ]  # fmt: skip
-    log = cloud.state / "log" / "sync.log"
+    )  # fmt: skip
+    # The synchroniser is content to find nothing; whoever calls it here is not.
+    selected = _run(cloud, account, "sstream-query", "--keyring", keyring, source, *filters)
+    if not selected.strip():
+        raise SyncError(f"nothing in {source} matches {' '.join(filters)}")
+
+
+def _run(cloud: Cloud, account: str, program: str, *arguments: str | Path) -> str:
+    """Run one of simplestreams' programs, and return what it printed, which sync.log gets too."""
     done = subprocess.run(
-        [str(word) for word in argv],
+        [server_program(program), *arguments],
         env=_environment(cloud, account),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -66,13 +75,13 @@ def sync(
         timeout=SYNC_SECONDS,
         check=False,
     )
+    log = cloud.state / "log" / "sync.log"
     with log.open("a") as sink:
         sink.write(done.stdout)
     if done.returncode != 0:
         end = "\n".join(done.stdout.splitlines()[-8:])
-        raise SyncError(
-            f"the synchroniser ended with exit code {done.returncode}:\n{end}\nlog: {log}"
-        )
+        raise SyncError(f"{program} ended with exit code {done.returncode}:\n{end}\nlog: {log}")
+    return done.stdout
 
 
 def filters_for(

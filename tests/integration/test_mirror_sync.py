@@ -184,6 +184,11 @@ def test_a_member_cannot_sync_public_images(clean_glance: Devcloud, noble: Mirro
         clean_glance.sync(noble, account=clean_glance.cloud)
 
 
+def test_filters_that_match_nothing_are_an_error(clean_glance: Devcloud, noble: Mirror) -> None:
+    with pytest.raises(SyncError, match="nothing in"):
+        clean_glance.sync(noble, filters=filters_for(series=["jammy"]))
+
+
 def test_what_is_not_a_mirror_is_named(tmp_path: Path) -> None:
     with pytest.raises(DevcloudError, match="has no streams/v1"):
         source_of(tmp_path)

@@ -48,7 +48,7 @@ setup: $(VENV)/.installed $(CLOUD_VENV)/.installed .cache/packages-installed
 # A virtual environment needs ensurepip, which Debian packages apart.
 $(VENV)/.installed: requirements/test.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-		|| { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends python3-venv; }
+		|| { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -64,7 +64,7 @@ $(CLOUD_VENV)/.installed: requirements/devcloud.txt
 	if [ -n "$$missing" ]; then \
 		echo "installing Debian packages:" $$missing; \
 		$(SUDO) apt-get update -qq; \
-		DEBIAN_FRONTEND=noninteractive $(SUDO) -E apt-get install -y -qq --no-install-recommends $$missing; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
 	@mkdir -p .cache && touch $@
 

@@ -241,7 +241,7 @@ def test_every_check_of_files_has_been_seen_to_fail() -> None:
 
 def test_an_image_larger_than_the_flavors_disk_fails(tmp_path: Path) -> None:
     subject = made.subject(tmp_path, max_disk=2)
-    with pytest.raises(CheckFailedError, match="3.00 GiB"):
+    with pytest.raises(CheckFailedError, match=r"3\.00 GiB"):
         RULES["virtual-size"](subject)
 
 

@@ -129,5 +129,5 @@ def listening(said: str, port: int) -> list[str]:
             continue
         address, _, number = fields[3].rpartition(":")
         if number == str(port):
-            found.append(address.strip("[]").partition("%")[0])
+            found.append(address.partition("%")[0].strip("[]"))
     return found

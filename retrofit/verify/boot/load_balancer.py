@@ -7,7 +7,8 @@ import hashlib
 import http.server
 import re
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -26,12 +27,21 @@ class LoadBalancer:
     certificate_name: str
     """File name under which its certificate is uploaded."""
 
+    @property
+    def listeners(self) -> Mapping[str, str]:
+        """Return the ids of its listeners, by what they do; the agent calls frontends so."""
+        return {
+            kind: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id} {kind}"))
+            for kind in ("plain", "terminated", "metrics")
+        }
+
     def haproxy_config(self) -> str:
         """Write the configuration as Octavia's template does for three listeners.
 
         `octavia/common/jinja/haproxy/combined_listeners/templates/`: plain HTTP, TLS terminated
         with an uploaded certificate, and Prometheus metrics.
         """
+        listeners = self.listeners
         peer = peer_name(self.amphora_id)
         certificate = f"{CERTIFICATE_DIRECTORY}/{self.id}/{self.certificate_name}"
         return f"""\
@@ -70,20 +80,20 @@ backend prometheus-exporter-internal
     timeout server 30s
     server prometheus-internal 127.0.0.1:9102
 
-frontend metrics
+frontend {listeners["metrics"]}
     bind {VIP_ADDRESS}:{METRICS_PORT}
     mode http
     timeout client 50000
     default_backend prometheus-exporter-internal
 
-frontend plain
+frontend {listeners["plain"]}
     maxconn 1000
     bind {VIP_ADDRESS}:{HTTP_PORT}
     mode http
     default_backend pool
     timeout client 50000
 
-frontend terminated
+frontend {listeners["terminated"]}
     maxconn 1000
     bind {VIP_ADDRESS}:{TLS_PORT} ssl crt {certificate}
     mode http

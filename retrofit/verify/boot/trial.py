@@ -171,9 +171,9 @@ class Trial:
 
     def details(self) -> str:
         answer = self.agent.expect("GET", f"/{API_VERSION}/details").json()
-        if self.balancer.id not in json.dumps(answer.get("listeners")):
-            raise CheckFailedError(f"the load balancer is not in {json.dumps(answer)[:400]}")
-        return f"{answer.get('haproxy_count')} HAProxy"
+        if answer.get("haproxy_count") != 1 or "networks" not in answer:
+            raise CheckFailedError(f"GET /1.0/details says {json.dumps(answer)[:400]}")
+        return f"{answer.get('cpu_count')} processors, 1 HAProxy"
 
     def heartbeat(self) -> str:
         message = await_heartbeat(
@@ -230,9 +230,10 @@ class Trial:
     def listeners_active(self) -> str:
         answer = self.agent.expect("GET", f"/{API_VERSION}/listeners").json()
         states = {entry.get("uuid"): entry.get("status") for entry in answer}
-        if states.get(self.balancer.id) != "ACTIVE":
-            raise CheckFailedError(f"GET /1.0/listeners says {answer}")
-        return "ACTIVE"
+        for kind, listener in self.balancer.listeners.items():
+            if states.get(listener) != "ACTIVE":
+                raise CheckFailedError(f"the {kind} listener is {states.get(listener)}: {answer}")
+        return f"{', '.join(self.balancer.listeners)} are ACTIVE"
 
     def serves_http(self) -> str:
         return self._through_haproxy(lb.HTTP_PORT, None)

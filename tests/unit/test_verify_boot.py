@@ -1,0 +1,247 @@
+"""The boot's pure parts: what is handed to the machine, and how its words are understood."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import ssl
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from retrofit.errors import VerifyError
+from retrofit.verify.boot import config_drive, dhcp
+from retrofit.verify.boot.amphora import accelerators
+from retrofit.verify.boot.certificates import Credentials
+from retrofit.verify.boot.guest import hopelessness, listening
+from retrofit.verify.boot.heartbeat import decode
+from retrofit.verify.boot.load_balancer import LoadBalancer, peer_name
+from retrofit.verify.boot.machine import (
+    PLATFORMS,
+    Hardware,
+    command_line,
+    platform_of,
+    resolve_firmware,
+)
+from retrofit.verify.boot.network import MANAGEMENT
+
+KEY = "insecure"
+
+
+def envelope(message: object, key: str = KEY) -> bytes:
+    """Wrap a message as status_message.wrap_envelope of Octavia does."""
+    payload = zlib.compress(json.dumps(message).encode())
+    return payload + hmac.new(key.encode(), payload, hashlib.sha256).hexdigest().encode()
+
+
+def test_reads_an_authentic_heartbeat() -> None:
+    assert decode(envelope({"id": "a", "ver": 3}), KEY) == {"id": "a", "ver": 3}
+
+
+def test_refuses_a_heartbeat_made_with_another_key() -> None:
+    with pytest.raises(ValueError, match="HMAC"):
+        decode(envelope({"id": "a"}, key="other"), KEY)
+
+
+def test_refuses_a_heartbeat_that_is_no_object() -> None:
+    with pytest.raises(TypeError):
+        decode(envelope([1]), KEY)
+
+
+def dhcp_request(kind: int, mac: str = MANAGEMENT.mac) -> bytes:
+    """Make a request as a client without address sends it."""
+    chaddr = bytes.fromhex(mac.replace(":", ""))
+    fixed = dhcp.FIXED.pack(
+        1, 1, 6, 0, 0x1234, 0, 0x8000, bytes(4), bytes(4), bytes(4), bytes(4), chaddr, b"", b""
+    )
+    return fixed + dhcp.COOKIE + bytes([dhcp.PAD, dhcp.MESSAGE_TYPE, 1, kind, dhcp.END])
+
+
+@pytest.mark.parametrize(("asked", "answered"), [(1, 2), (3, 5)])
+def test_dhcp_gives_the_machine_its_address(asked: int, answered: int) -> None:
+    reply = dhcp.reply_to(dhcp_request(asked), MANAGEMENT)
+    assert reply is not None
+    assert reply[16:20] == socket.inet_aton(MANAGEMENT.theirs)
+    assert struct.unpack_from("!I", reply, 4) == (0x1234,)
+    options = reply[dhcp.FIXED.size + 4 :]
+    assert bytes([dhcp.MESSAGE_TYPE, 1, answered]) in options
+    assert bytes([dhcp.SUBNET_MASK, 4, 255, 255, 255, 0]) in options
+
+
+def test_dhcp_offers_no_way_out() -> None:
+    reply = dhcp.reply_to(dhcp_request(1), MANAGEMENT)
+    assert reply is not None
+    router, nameserver = 3, 6
+    assert not {router, nameserver} & set(dhcp._options(reply[dhcp.FIXED.size + 4 :]))
+
+
+@pytest.mark.parametrize(
+    "request_", [b"", dhcp_request(1)[:-10], dhcp_request(7), dhcp_request(1, "fa:16:3e:ff:ff:ff")]
+)
+def test_dhcp_ignores_what_it_need_not_answer(request_: bytes) -> None:
+    assert dhcp.reply_to(request_, MANAGEMENT) is None
+
+
+@pytest.fixture
+def assignment() -> config_drive.Assignment:
+    return config_drive.Assignment(
+        amphora_id="6e1f",
+        instance_id="77aa",
+        heartbeat_key=KEY,
+        server_pem=b"server",
+        client_ca_pem=b"ca",
+        user_data=b"#!/bin/sh\n",
+    )
+
+
+def test_config_drive_carries_the_agents_files_as_nova_lays_them_out(
+    assignment: config_drive.Assignment, tmp_path: Path
+) -> None:
+    config_drive.lay_out(assignment, tmp_path)
+    metadata = json.loads((tmp_path / "openstack/latest/meta_data.json").read_text())
+    files = {
+        entry["path"]: (tmp_path / "openstack" / entry["content_path"].lstrip("/")).read_bytes()
+        for entry in metadata["files"]
+    }
+    assert files["/etc/octavia/certs/server.pem"] == b"server"
+    assert files["/etc/octavia/certs/client_ca.pem"] == b"ca"
+    assert b"heartbeat_key = insecure" in files["/etc/octavia/amphora-agent.conf"]
+    assert metadata["hostname"] == "amphora-6e1f"
+
+
+def test_config_drive_knows_the_management_port_alone(
+    assignment: config_drive.Assignment, tmp_path: Path
+) -> None:
+    config_drive.lay_out(assignment, tmp_path)
+    network = json.loads((tmp_path / "openstack/latest/network_data.json").read_text())
+    assert [link["ethernet_mac_address"] for link in network["links"]] == [MANAGEMENT.mac]
+
+
+def test_server_certificate_names_the_amphora_and_verifies() -> None:
+    made = Credentials.make("6e1f")
+    names = made.server.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert [name.value for name in names.value] == ["6e1f"]
+    made.server.certificate.verify_directly_issued_by(made.server_ca.certificate)
+    made.client.certificate.verify_directly_issued_by(made.client_ca.certificate)
+
+
+def test_strangers_certificate_is_sound_and_of_another_authority(tmp_path: Path) -> None:
+    made = Credentials.make("6e1f")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(made.stranger.write(tmp_path / "stranger.pem"))
+    assert (tmp_path / "stranger.pem").stat().st_mode & 0o077 == 0
+    with pytest.raises(ValueError):
+        made.stranger.certificate.verify_directly_issued_by(made.client_ca.certificate)
+
+
+def unit(**fields: object) -> str:
+    shown = {"Id": "amphora-agent.service", "LoadState": "loaded", **fields}
+    return "\n".join(f"{key}={value}" for key, value in shown.items())
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "verdict"),
+    [
+        ("starting", {"ActiveState": "active", "NRestarts": 0}, None),
+        ("starting", {"ActiveState": "inactive", "NRestarts": 0}, None),
+        ("running", {"ActiveState": "active", "NRestarts": 1}, None),
+        ("starting", {"ActiveState": "activating", "NRestarts": 4}, "crash loop (4 restarts)"),
+        ("degraded", {"ActiveState": "failed", "NRestarts": 0}, "has failed"),
+        ("running", {"ActiveState": "inactive", "NRestarts": 0}, "not started by the boot"),
+    ],
+)
+def test_hope_ends_with_a_crash_loop_or_an_agent_nobody_starts(
+    state: str, fields: dict[str, object], verdict: str | None
+) -> None:
+    said = f"{state}\nLoadState=not-found\n\n{unit(**fields)}"
+    found = hopelessness(said, idle_before=True)
+    assert found is None if verdict is None else verdict in str(found)
+
+
+def test_an_idle_agent_gets_a_second_chance() -> None:
+    said = f"running\n{unit(ActiveState='inactive', NRestarts=0)}"
+    assert hopelessness(said, idle_before=False) == "idle"
+
+
+def test_listening_addresses_are_those_of_the_port() -> None:
+    said = """\
+LISTEN 0 128 192.0.2.10:22 0.0.0.0:*
+LISTEN 0 128 [fe80::1]%eth0:22 [::]:*
+LISTEN 0 128 *:22 *:*
+LISTEN 0 5 [::]:9443 [::]:*
+LISTEN 0 5 0.0.0.0:2222 [::]:*
+Cannot open network namespace
+"""
+    assert listening(said, 22) == ["192.0.2.10", "fe80::1", "*"]
+
+
+@pytest.mark.parametrize("setting", ["kvm", "tcg"])
+def test_an_accelerator_that_was_asked_for_is_the_only_one_tried(setting: str) -> None:
+    assert accelerators(setting) == (setting,)
+
+
+def test_emulation_is_the_last_resort_of_auto() -> None:
+    assert accelerators("auto")[-1] == "tcg"
+
+
+def hardware(**changed: object) -> Hardware:
+    settings: dict[str, object] = {
+        "platform": PLATFORMS["x86_64"],
+        "accelerator": "tcg",
+        "firmware": "bios",
+        "memory": 1024,
+        "cpus": 2,
+        "overlay": Path("/w/a,b/overlay.qcow2"),
+        "config_drive": Path("/w/config.iso"),
+    }
+    return Hardware(**(settings | changed))  # type: ignore[arg-type]
+
+
+def test_the_machine_has_two_cables_and_no_other_network() -> None:
+    argv = command_line(hardware(), Path("/l/console.log"), 4000)
+    netdevs = [argv[i + 1] for i, word in enumerate(argv) if word == "-netdev"]
+    assert [netdev.partition(",")[0] for netdev in netdevs] == ["tap", "tap"]
+    assert "-nodefaults" in argv
+
+
+def test_commas_in_paths_are_no_options_to_qemu() -> None:
+    argv = command_line(hardware(), Path("/l/console.log"), 4000)
+    assert any("file=/w/a,,b/overlay.qcow2," in word for word in argv)
+
+
+def test_uefi_firmware_is_read_only_but_for_its_variables() -> None:
+    argv = command_line(
+        hardware(firmware="uefi", code=Path("/fw/CODE.fd"), variables=Path("/w/VARS.fd")),
+        Path("/l/console.log"),
+        4000,
+    )
+    flash = [word for word in argv if word.startswith("if=pflash")]
+    assert ["readonly=on" in word for word in flash] == [True, False]
+
+
+def test_firmware_follows_the_platform() -> None:
+    assert resolve_firmware("auto", PLATFORMS["x86_64"]) == "bios"
+    assert resolve_firmware("auto", PLATFORMS["aarch64"]) == "uefi"
+    with pytest.raises(VerifyError, match="no BIOS"):
+        resolve_firmware("bios", PLATFORMS["aarch64"])
+
+
+def test_an_architecture_that_cannot_be_booted_is_named() -> None:
+    with pytest.raises(VerifyError, match="s390x"):
+        platform_of("s390x")
+
+
+def test_peer_name_is_the_one_the_agent_computes() -> None:
+    # Computed with octavia.common.utils.base64_sha1_string of octavia 19.0.0, without padding.
+    assert peer_name("6e1f5a0c-58a4-4a5b-9ab1-3d1fbd1d1f04") == "2GGFZKw88VlujzTXG0HuA4pWo3Y"
+    assert not peer_name("amphora-5").startswith("-")
+
+
+def test_haproxy_configuration_uses_the_uploaded_certificate() -> None:
+    balancer = LoadBalancer(id="lb-1", amphora_id="6e1f", certificate_name="c.pem")
+    assert "ssl crt /var/lib/octavia/certs/lb-1/c.pem" in balancer.haproxy_config()

@@ -138,6 +138,8 @@ def _make_directories(job: _Job) -> None:
         ):
             directory.mkdir(parents=True, exist_ok=True)
         job.log_file.touch()
+        # Ours, so that a later run may look at it; the build takes it as root.
+        paths.lock.touch()
     except OSError as error:
         raise BuildError(
             f"cannot make {error.filename}: {error.strerror}",

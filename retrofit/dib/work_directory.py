@@ -92,7 +92,7 @@ def _locked(path: Path, *, wait: float) -> Iterator[bool]:
         yield True
         return
     deadline = time.monotonic() + wait
-    with path.open("a") as lock:
+    with path.open() as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.devcloud import cloud as clouds
 from tests.devcloud import octavia, stock
 from tests.devcloud import sync as synchroniser
 from tests.devcloud.mirror import SERIES, Mirror, Stream
-from tests.devcloud.places import DevcloudError
+from tests.devcloud.places import CACHE, DevcloudError
 from tests.devcloud.server_config import Limits
 
 state_option = click.option(
@@ -75,9 +76,15 @@ def down(state: Path, wipe: bool) -> None:
 @devcloud.command("stock")
 @click.option("--layout", type=click.Choice(stock.LAYOUTS), required=True)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False))
-def make_stock(layout: stock.Layout, output: Path | None) -> None:
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=CACHE / "stock",
+    help="Where images that were made are kept; .cache/stock of the checkout if not given.",
+)
+def make_stock(layout: stock.Layout, output: Path | None, cache: Path) -> None:
     """Make a stock image in one of Ubuntu's disk layouts, unless the cache has it."""
-    image = stock.make(layout, tell=lambda line: click.echo(line, err=True))
+    image = stock.make(layout, cache=cache, tell=lambda line: click.echo(line, err=True))
     if output is not None:
         stock.copy_to(image, output)
     click.echo(output or image)
@@ -170,6 +177,8 @@ def octavia_answer(state: Path, tag: str, owner: str | None) -> None:
 
 def main() -> None:
     """Run a command; a failure that was foreseen is a message, not a traceback."""
+    # TERM ends us the way Ctrl-C does: whatever is under way undoes its work.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         devcloud(standalone_mode=True)
     except DevcloudError as error:

@@ -33,23 +33,24 @@ class Archive:
     security: str = "http://archive.example.org/debian-security"
 
 
-def make(layout: Layout, *, tell: Callable[[str], None] = lambda _: None) -> Path:
+def make(
+    layout: Layout, *, cache: Path = CACHE / "stock", tell: Callable[[str], None] = lambda _: None
+) -> Path:
     """Return the stock image of a layout, made now unless the cache has it.
 
     Its package list lies beside it, named `.manifest`. Raises DevcloudError with the end of what
     the recipe printed.
     """
-    directory = CACHE / "stock"
-    image = directory / f"{layout}-{digest_of([RECIPE])}.qcow2"
-    with locked(directory / f"{layout}.lock"):
+    image = cache / f"{layout}-{digest_of([RECIPE])}.qcow2"
+    with locked(cache / f"{layout}.lock"):
         if image.exists():
             tell(f"{image} is already there")
         else:
             # Nobody else works here while we hold the lock: these are of a run that was killed.
-            for abandoned in directory.glob(f".stock-{layout}.*"):
+            for abandoned in cache.glob(f".stock-{layout}.*"):
                 shutil.rmtree(abandoned)
             _run_recipe(layout, image, tell)
-            for outdated in directory.glob(f"{layout}-*"):
+            for outdated in cache.glob(f"{layout}-*"):
                 if not outdated.name.startswith(image.name):
                     outdated.unlink()
     return image

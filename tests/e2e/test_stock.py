@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.devcloud.files import touch
+from tests.devcloud.places import CHECKOUT
 from tests.devcloud.stock import Layout
 
 LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
@@ -143,6 +146,28 @@ def test_the_manifest_lists_what_a_retrofit_trips_over(
         "cloud-init", "cryptsetup-initramfs", "grub-efi-amd64-signed", "grub-pc", "netplan.io",
         "openssh-server", "shim-signed", "systemd-resolved", "unattended-upgrades",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_making_leaves_nothing(how: signal.Signals, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "tests.devcloud", "stock", "--layout", "noble", "--cache"]
+    with subprocess.Popen(
+        [*argv, tmp_path], cwd=CHECKOUT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as making:
+        assert making.stderr is not None
+        for line in making.stderr:
+            if "packages of" in line:
+                break
+        time.sleep(3)
+        assert list(tmp_path.glob(".stock-noble.*/disk.raw")), "it is in the middle of its work"
+        making.send_signal(how)
+        making.stderr.read()
+    assert making.returncode not in (0, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["noble.lock"]
+    backing = subprocess.run(
+        ["losetup", "-n", "-l", "-O", "BACK-FILE"], capture_output=True, text=True, check=True
+    )
+    assert str(tmp_path) not in backing.stdout
 
 
 def firmware_options(firmware: str, tmp_path: Path) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from retrofit import process
@@ -34,3 +37,152 @@ def raw_copy(image: Path, disk_format: str, target: Path) -> Path:
         timeout=TIMEOUT,
     )
     return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sabotage:
+    """One thing that is wrong, and the check that has to say so.
+
+    `offline` ones are seen in the files; the others only when the image runs.
+    """
+
+    name: str
+    check: str
+    change: Callable[[Path], None]
+    offline: bool = True
+
+
+def _delete(pattern: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        found = list(root.glob(pattern))
+        assert found, f"the image has no {pattern} to delete"
+        for path in found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    return change
+
+
+def _write(path: str, text: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+
+    return change
+
+
+def _enable(unit: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        link = root / "etc/systemd/system/multi-user.target.wants" / unit
+        link.symlink_to(f"/usr/lib/systemd/system/{unit}")
+
+    return change
+
+
+def _fill(root: Path) -> None:
+    """Leave nothing of the root filesystem's free space."""
+    with (root / "var/filler").open("wb") as stream:
+        free = os.statvfs(root)
+        os.posix_fallocate(stream.fileno(), 0, (free.f_bavail - 256) * free.f_frsize)
+
+
+def _replace(pattern: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        found = list(root.glob(pattern))
+        assert found, f"the image has no {pattern}"
+        for path in found:
+            text = path.read_text()
+            assert old in text, f"{path} has no {old!r}"
+            path.write_text(text.replace(old, new))
+            # What Python compiled before must not be taken for it.
+            for stale in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+                stale.unlink()
+
+    return change
+
+
+PACKAGES = "usr/lib/python3/dist-packages"
+SABOTAGES = (
+    Sabotage(
+        name="agent-dependency-missing",
+        check="agent-dependencies",
+        change=_delete(f"{PACKAGES}/pyroute2"),
+    ),
+    Sabotage(
+        name="agent-unit-disabled",
+        check="agent-unit-enabled",
+        change=_delete("etc/systemd/system/*.wants/amphora-agent.service"),
+    ),
+    Sabotage(name="haproxy-missing", check="haproxy-installed", change=_delete("usr/sbin/haproxy")),
+    Sabotage(
+        name="stock-haproxy-enabled",
+        check="stock-services-disabled",
+        change=_enable("haproxy.service"),
+    ),
+    Sabotage(
+        name="config-drive-ignored",
+        check="cloud-init-datasource",
+        change=_write("etc/cloud/cloud.cfg.d/zz-site.cfg", "datasource_list: [Ec2, None]\n"),
+    ),
+    Sabotage(
+        name="kernel-without-ip-vs",
+        check="kernel-modules",
+        change=_delete("usr/lib/modules/*/kernel/net/netfilter/ipvs/ip_vs.ko*"),
+    ),
+    Sabotage(name="root-filesystem-full", check="free-space", change=_fill),
+    Sabotage(
+        name="ssh-host-keys-left",
+        check="no-ssh-host-keys",
+        change=_write("etc/ssh/ssh_host_rsa_key", "-----BEGIN OPENSSH PRIVATE KEY-----\n"),
+    ),
+    Sabotage(
+        name="apt-proxy-left",
+        check="no-apt-proxy",
+        change=_write("etc/apt/apt.conf.d/01proxy", 'Acquire::http::Proxy "http://10.0.0.1:3142";'),
+    ),
+    Sabotage(
+        name="certificates-on-disk",
+        check="certificate-store-ordered",
+        change=_delete("etc/systemd/system/certs-ramfs.service"),
+    ),
+    Sabotage(
+        name="masquerade-script-missing",
+        check="agent-scripts",
+        change=_delete("usr/local/bin/lvs-masquerade.sh"),
+    ),
+    Sabotage(
+        name="vip-cannot-be-plugged",
+        check="vip-plugged",
+        change=_write("usr/local/bin/lvs-masquerade.sh", "#!/bin/sh\nexit 1\n"),
+        offline=False,
+    ),
+    Sabotage(
+        name="agent-in-a-crash-loop",
+        check="agent-answers",
+        change=_replace(f"{PACKAGES}/octavia/cmd/agent.py", "def main():", "def main_():"),
+        offline=False,
+    ),
+    Sabotage(
+        name="agent-serves-strangers",
+        check="agent-refuses-no-certificate",
+        change=_replace(f"{PACKAGES}/octavia/cmd/agent.py", "ssl.CERT_REQUIRED", "ssl.CERT_NONE"),
+        offline=False,
+    ),
+    Sabotage(
+        name="certificates-on-disk-after-all",
+        check="certificates-on-ram",
+        change=_replace("usr/local/sbin/amphora-certs-ramfs", "mount -t ramfs", "true"),
+        offline=False,
+    ),
+    Sabotage(
+        name="unit-fails-at-boot",
+        check="no-failed-unit",
+        change=_write(
+            "etc/systemd/system/amphora-agent.service.wants/broken.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/false\n",
+        ),
+        offline=False,
+    ),
+)

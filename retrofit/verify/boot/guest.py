@@ -16,6 +16,10 @@ SHOW = "systemctl show --property=Id,LoadState,ActiveState,SubState,NRestarts"
 RAM_FILESYSTEMS = ("tmpfs", "ramfs")
 
 
+class NotYetError(Exception):
+    """What is looked for may still come."""
+
+
 class Guest:
     """What can be learnt by asking inside."""
 
@@ -75,7 +79,10 @@ class Guest:
         raise CheckFailedError(f"{directory} is {kind} on {source}, which is a disk")
 
     def require_ssh(self, setting: str) -> str:
-        """Raise CheckFailedError when sshd listens anywhere but on the management address."""
+        """Raise CheckFailedError when sshd listens anywhere but on the management address.
+
+        Raises NotYetError when it does not listen at all, and should.
+        """
         said = self._probe.ask("ss -H -l -n -t; ip netns exec amphora-haproxy ss -H -l -n -t")
         addresses = listening(said, 22)
         if setting == "remove":
@@ -86,7 +93,7 @@ class Guest:
         if strangers:
             raise CheckFailedError(f"port 22 is open on {', '.join(strangers)}")
         if not addresses:
-            raise CheckFailedError("nobody listens on port 22 of the management address")
+            raise NotYetError("nobody listens on port 22 of the management address")
         return f"on {MANAGEMENT.theirs}"
 
     def troubles(self) -> str:

@@ -18,7 +18,7 @@ from retrofit.progress import Progress
 from retrofit.verify.boot import load_balancer as lb
 from retrofit.verify.boot.amphora import Amphora
 from retrofit.verify.boot.certificates import authority, issued
-from retrofit.verify.boot.guest import Guest
+from retrofit.verify.boot.guest import Guest, NotYetError
 from retrofit.verify.boot.heartbeat import await_heartbeat
 from retrofit.verify.boot.machine import MachineLostError
 from retrofit.verify.boot.network import VIP, VIP_ADDRESS
@@ -36,6 +36,7 @@ HEARTBEAT_TIMEOUT = 60.0
 ATTEMPT_TIMEOUT = 30.0
 BOOT_COMPLETE_TIMEOUT = 240.0
 TRAFFIC_TIMEOUT = 60.0
+SSH_TIMEOUT = 60.0
 HOPELESS_EVERY = 15.0
 
 
@@ -299,7 +300,14 @@ class Trial:
         return "none"
 
     def ssh_on_management_only(self) -> str:
-        return self.guest.require_ssh(self.ssh)
+        deadline = time.monotonic() + SSH_TIMEOUT
+        while True:
+            try:
+                return self.guest.require_ssh(self.ssh)
+            except NotYetError as nobody:
+                if time.monotonic() > deadline:
+                    raise CheckFailedError(str(nobody)) from nobody
+                time.sleep(3)
 
     def settle(self) -> None:
         """Let the guest write what it has, so that a power cut finds it on the disk."""

@@ -222,8 +222,6 @@ def certificate_store_ordered(subject: Subject) -> str:
     store = certificate_store(tree)
     if store is None:
         raise CheckFailedError(f"no unit puts {CERTIFICATE_DIRECTORY} on RAM")
-    if store.masked:
-        raise CheckFailedError(f"{store.name} is masked")
     pulled = units.wanted_by(tree, store.name)
     asked = agent.words("Unit", "Wants") | agent.words("Unit", "Requires")
     if agent.name not in pulled and store.name not in asked and not _by_path(store, agent):
@@ -245,7 +243,7 @@ def certificate_store(tree: Tree) -> units.Unit | None:
     """Find the unit that mounts memory at the certificate directory: by what it does."""
     for name in sorted(_unit_names(tree)):
         unit = units.find(tree, name)
-        if unit is None:
+        if unit is None or unit.masked:
             continue
         if name.endswith(".mount"):
             if unit.value("Mount", "Where") == CERTIFICATE_DIRECTORY:

@@ -151,7 +151,7 @@ def ssh(subject: Subject) -> str:
     for directory in SSH_HOOK_DIRECTORIES:
         for path in tree.glob(directory, "*"):
             text = tree.text(path) or ""
-            if "ListenAddress" in text or re.search(r"rebind|amphora-ssh|ssh-management", path):
+            if "ListenAddress" in text or re.search(r"rebind|amphora-ssh", path):
                 return path
     raise CheckFailedError("nothing binds sshd to the management address")
 

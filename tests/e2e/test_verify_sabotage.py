@@ -1,0 +1,166 @@
+"""Images that a careless build could have made: each is refused, by the right check."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from retrofit.config import VerifySettings
+from retrofit.model import Verdict
+from retrofit.progress import silent
+from retrofit.verify import verify
+from tests.e2e.amphora_images import amphora_image, build_settings
+from tests.e2e.leftovers import nothing_left
+from tests.e2e.sabotage import SABOTAGES, Sabotage, opened, raw_copy
+
+RETROFIT = Path(sys.executable).with_name("retrofit")
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A sound image as a raw file, to copy from."""
+    directory = tmp_path_factory.mktemp("good")
+    yield raw_copy(amphora_image("distro", "noble"), "qcow2", directory / "good.raw")
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def spoilt(good: Path, tmp_path: Path) -> Iterator[Callable[[Callable[[Path], None]], Path]]:
+    """Copy the sound image and change one thing in it."""
+
+    def spoil(change: Callable[[Path], None]) -> Path:
+        copy = tmp_path / "spoilt.raw"
+        subprocess.run(["cp", "--sparse=always", good, copy], check=True)
+        with opened(copy) as root:
+            change(root)
+        return copy
+
+    yield spoil
+    (tmp_path / "spoilt.raw").unlink(missing_ok=True)
+
+
+def judge(image: Path, tmp_path: Path, **settings: object) -> Verdict:
+    work_dir = tmp_path / "work"
+    with nothing_left(work_dir):
+        return verify(
+            image,
+            disk_format="raw",
+            settings=VerifySettings.model_validate(settings),
+            build=build_settings("distro"),
+            architecture="x86_64",
+            work_dir=work_dir,
+            log_dir=tmp_path / "logs",
+            progress=silent,
+        )
+
+
+def test_a_sound_image_keeps_the_offline_contract(good: Path, tmp_path: Path) -> None:
+    verdict = judge(good, tmp_path, level="offline")
+    assert verdict.failures == ()
+    assert verdict.how == "offline"
+    assert set(verdict.facts) == {"haproxy_version", "amphora_agent_version", "kernel_version"}
+
+
+def test_the_evidence_is_kept(good: Path, tmp_path: Path) -> None:
+    judge(good, tmp_path, level="offline")
+    logs = tmp_path / "logs"
+    checks = json.loads((logs / "checks.json").read_text())
+    assert {check["outcome"] for check in checks["checks"]} <= {"passed", "not applicable"}
+    assert "haproxy 3." in (logs / "manifest.txt").read_text()
+    bill = json.loads((logs / "sbom.cdx.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    assert any(part["purl"].startswith("pkg:deb/debian/haproxy@") for part in bill["components"])
+
+
+@pytest.mark.parametrize(
+    "sabotage", [each for each in SABOTAGES if each.offline], ids=lambda each: each.name
+)
+def test_a_sabotaged_image_is_refused_without_booting_it(
+    sabotage: Sabotage, spoilt: Callable[..., Path], tmp_path: Path
+) -> None:
+    verdict = judge(spoilt(sabotage.change), tmp_path, level="boot")
+    assert sabotage.check in [check.name for check in verdict.failures]
+    assert verdict.how == "offline"
+    assert not (tmp_path / "logs" / "console.log").exists()
+
+
+def test_the_command_names_the_check_and_exits_with_6(
+    spoilt: Callable[..., Path], tmp_path: Path
+) -> None:
+    image = spoilt(lambda root: (root / "usr/sbin/haproxy").unlink())
+    config = tmp_path / "retrofit.toml"
+    paths = "".join(f'{name} = "{tmp_path / name}"\n' for name in ("state", "work", "logs"))
+    config.write_text(f'[verify]\nlevel = "offline"\n[paths]\n{paths}')
+    finished = subprocess.run(
+        [RETROFIT, "--config", config, "verify", image],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert finished.returncode == 6, finished.stderr
+    assert "haproxy-installed" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_file_without_partitions_is_refused(tmp_path: Path) -> None:
+    image = tmp_path / "empty.raw"
+    image.write_bytes(bytes(1 << 20))
+    verdict = judge(image, tmp_path)
+    assert [check.name for check in verdict.failures] == ["filesystems"]
+
+
+def test_a_kernel_panic_ends_the_wait_at_once(spoilt: Callable[..., Path], tmp_path: Path) -> None:
+    image = spoilt(lambda root: boot_with(root, "init=/bin/false"))
+    verdict = judge(image, tmp_path, timeout=600)
+    assert [check.name for check in verdict.failures] == ["agent-answers"]
+    assert "Kernel panic" in verdict.failures[0].detail
+    assert verdict.failures[0].seconds < 400
+    assert "Kernel panic" in (tmp_path / "logs" / "console.log").read_text(errors="replace")
+
+
+def test_a_hung_guest_ends_at_its_timeout(spoilt: Callable[..., Path], tmp_path: Path) -> None:
+    # It stays in the initramfs, waiting for a root that does not come.
+    image = spoilt(lambda root: boot_with(root, "root=LABEL=nowhere rootdelay=3600"))
+    verdict = judge(image, tmp_path, timeout=60)
+    assert [check.name for check in verdict.failures] == ["agent-answers"]
+    assert "no answer within 60 s" in verdict.failures[0].detail
+    assert 60 <= verdict.failures[0].seconds < 120
+
+
+def test_the_words_of_a_dying_qemu_are_reported(good: Path, tmp_path: Path) -> None:
+    verdict = judge(good, tmp_path, memory=1 << 30, accelerator="tcg")
+    assert [check.name for check in verdict.failures] == ["agent-answers"]
+    assert "QEMU ended with exit code 1" in verdict.failures[0].detail
+    assert "memory" in verdict.failures[0].detail
+
+
+def boot_with(root: Path, words: str) -> None:
+    """Put words at the end of the kernel's command line, as the boot loader has it."""
+    for place in (root / "boot/grub/grub.cfg",):
+        lines = [
+            f"{line} {words}" if line.lstrip().startswith("linux") else line
+            for line in place.read_text().splitlines()
+        ]
+        place.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sabotage", [each for each in SABOTAGES if not each.offline], ids=lambda each: each.name
+)
+def test_what_only_shows_when_it_runs_is_refused_by_running_it(
+    sabotage: Sabotage, spoilt: Callable[..., Path], tmp_path: Path
+) -> None:
+    verdict = judge(spoilt(sabotage.change), tmp_path)
+    assert sabotage.check in [check.name for check in verdict.failures]
+    assert verdict.how.startswith("boot-")

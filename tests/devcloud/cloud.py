@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.devcloud import accounts, processes
-from tests.devcloud.places import DevcloudError, locked
+from tests.devcloud.places import DevcloudError, locked, spare_loopback_from_proxies
 from tests.devcloud.server_config import Limits
 from tests.devcloud.servers import SERVICES, Cloud, launch, remember, stop_service, wait_for
 from tests.devcloud.template import copy_template
@@ -17,6 +17,7 @@ from tests.devcloud.template import copy_template
 
 def load(state: Path) -> Cloud:
     """The cloud of a state directory; raises DevcloudError where there is none."""
+    spare_loopback_from_proxies()
     try:
         facts = json.loads((state / "cloud.json").read_text())
     except FileNotFoundError:
@@ -42,6 +43,7 @@ def up(state: Path, *, limits: Limits | None = None, tied: bool = False) -> Clou
     Its ports stay the same from then on; `limits` replace the earlier ones when they are given and
     a server is started. A `tied` cloud ends with this process.
     """
+    spare_loopback_from_proxies()
     state = state.resolve()
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,13 @@ SERVER_ENVIRONMENT = CHECKOUT / ".venv-devcloud"
 
 class DevcloudError(Exception):
     """The development cloud cannot do what was asked; the message says why."""
+
+
+def spare_loopback_from_proxies() -> None:
+    """Have this process, and those it starts, reach 127.0.0.1 without a proxy."""
+    for name in ("no_proxy", "NO_PROXY"):
+        spared = [each for each in os.environ.get(name, "").split(",") if each]
+        os.environ[name] = ",".join(dict.fromkeys([*spared, "127.0.0.1", "localhost"]))
 
 
 def server_program(name: str) -> Path:

@@ -128,8 +128,6 @@ def environment(state: Path) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore",
         "OS_KEYSTONE_CONFIG_DIR": str(state / "keystone"),
         "OS_GLANCE_CONFIG_DIR": str(state / "glance"),
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
     }
 
 

@@ -100,9 +100,6 @@ def _environment(cloud: Cloud, account: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     return {
         **inherited,
-        # The mirror may be behind a proxy; Keystone and Glance are on loopback.
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
         "OS_REGION_NAME": REGION,
         "OS_IDENTITY_API_VERSION": "3",
         **{f"OS_{name.upper()}": value for name, value in auth.items()},

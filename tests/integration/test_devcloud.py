@@ -42,6 +42,8 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tests.devcloud", *map(str, arguments)],
         cwd=CHECKOUT,
+        # A proxy is the rule where clouds are, and has nothing to do with one on loopback.
+        env={**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": "example.test"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -58,6 +60,9 @@ def test_up_and_down_by_command_leave_no_process_and_no_file(tmp_path: Path) -> 
         cloud = clouds.load(state)
         assert str(cloud.clouds_yaml) in first.stdout
         assert len(processes_about(state)) >= 4, "two masters and their workers"
+
+        asked = command("octavia-answer", "--state", state)
+        assert "Failed to retrieve image with octavia-amphora tag" in asked.stderr
 
         again = command("up", "--state", state)
         assert again.returncode == 0

@@ -1,0 +1,124 @@
+"""Sound images boot, answer, and carry traffic; Octavia's own client agrees."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import uuid
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from retrofit import process
+from retrofit.config import VerifySettings
+from retrofit.model import Outcome
+from retrofit.progress import silent
+from retrofit.verify import verify
+from retrofit.verify.boot.amphora import Amphora, running
+from retrofit.verify.boot.config_drive import AGENT_PORT
+from retrofit.verify.boot.load_balancer import MEMBER_PORT, member
+from retrofit.verify.boot.network import MANAGEMENT, VIP, VIP_ADDRESS
+from retrofit.verify.boot.trial import Trial
+from tests.devcloud.stock import LAYOUTS, Layout
+from tests.e2e.amphora_images import Agent, amphora_image, build_settings
+from tests.e2e.leftovers import nothing_left
+
+ROOT = Path(__file__).resolve().parents[2]
+OCTAVIA_PYTHON = ROOT / ".venv-devcloud/bin/python"
+CLIENT = Path(__file__).with_name("amphora_client.py")
+CLIENT_SECONDS = 600.0
+GOOD_WITHIN = 600.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize("agent", get_args(Agent))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sound_image_passes_every_check(
+    layout: Layout, agent: Agent, firmware: str, tmp_path: Path
+) -> None:
+    image = amphora_image(agent, layout)
+    before = image.stat()
+    with nothing_left(tmp_path / "work"):
+        verdict = verify(
+            image,
+            disk_format="qcow2",
+            settings=VerifySettings.model_validate({"firmware": firmware}),
+            build=build_settings(agent),
+            architecture="x86_64",
+            work_dir=tmp_path / "work",
+            log_dir=tmp_path / "logs",
+            progress=silent,
+        )
+    assert verdict.failures == ()
+    assert verdict.how in {"boot-kvm", "boot-tcg"}
+    checks = {check.name: check for check in verdict.checks}
+    assert checks["http-through-haproxy"].outcome is Outcome.PASSED
+    assert sum(check.seconds for check in verdict.checks) < GOOD_WITHIN
+    after = image.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def octavia_drives(amphora: Amphora, work_dir: Path) -> dict[str, object]:
+    """Let Octavia's client, in a process of its own, do what its controller does."""
+    server_ca, client = work_dir / "server-ca.pem", work_dir / "octavia-client.pem"
+    server_ca.write_bytes(amphora.credentials.server_ca.certificate_pem)
+    amphora.credentials.client.write(client)
+    errand = {
+        "amphora_id": amphora.id,
+        "address": MANAGEMENT.theirs,
+        "port": AGENT_PORT,
+        "client_cert": str(client),
+        "server_ca": str(server_ca),
+        "load_balancer_id": str(uuid.uuid4()),
+        "listener_id": str(uuid.uuid4()),
+        "vip": VIP_ADDRESS,
+        "vip_port": 80,
+        "net_info": {
+            "subnet_cidr": VIP.cidr,
+            "gateway": VIP.ours,
+            "mac_address": VIP.mac,
+            "vrrp_ip": VIP.theirs,
+            "mtu": 1500,
+            "host_routes": [],
+            "additional_vips": [],
+            "is_sriov": False,
+        },
+        "member": VIP.ours,
+        "member_port": MEMBER_PORT,
+    }
+    said = process.run(
+        amphora.namespace.command([str(OCTAVIA_PYTHON), "-W", "ignore", str(CLIENT)]),
+        timeout=CLIENT_SECONDS,
+        stdin=json.dumps(errand).encode(),
+    )
+    answer: dict[str, object] = json.loads(said.stdout)
+    answer["errand"] = errand
+    return answer
+
+
+@pytest.mark.slow
+def test_octavias_own_client_drives_the_amphora(tmp_path: Path) -> None:
+    settings = VerifySettings()
+    with running(
+        amphora_image("distro", "noble"),
+        disk_format="qcow2",
+        settings=settings,
+        architecture="x86_64",
+        work_dir=tmp_path,
+        log_dir=tmp_path,
+        progress=silent,
+    ) as amphora:
+        Trial(amphora, settings, ssh="rebind", progress=silent).answers()
+        said = octavia_drives(amphora, tmp_path)
+        listener = said["errand"]["listener_id"]  # type: ignore[index]
+        assert said["listeners"] == [{"status": "ACTIVE", "uuid": listener, "type": "HTTP"}]
+        assert f"frontend {listener}" in str(said["config"])
+        with member(amphora.namespace, b"from the member") as behind:
+            connection = http.client.HTTPConnection(VIP_ADDRESS)
+            connection.sock = amphora.namespace.connect((VIP_ADDRESS, 80), 60)
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"from the member"
+            connection.close()
+        assert behind.peers == [VIP.theirs]

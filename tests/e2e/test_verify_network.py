@@ -1,0 +1,97 @@
+"""The machine's network is real, and leads nowhere."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from retrofit import process
+from retrofit.verify.boot.load_balancer import MEMBER_PORT, member
+from retrofit.verify.boot.network import MANAGEMENT, VIP, isolated
+from tests.e2e.leftovers import network_namespaces
+
+
+def test_both_cables_end_in_the_namespace_and_there_is_no_route_out() -> None:
+    with isolated() as namespace:
+        routes = process.run(namespace.command(["ip", "route"]), timeout=30).stdout
+        links = process.run(namespace.command(["ip", "-o", "link"]), timeout=30).stdout
+        assert "default" not in routes
+        assert {line.split(":")[1].strip() for line in links.splitlines()} == {
+            "lo", MANAGEMENT.device, VIP.device,
+        }  # fmt: skip
+        with pytest.raises(OSError, match="unreachable"):
+            namespace.connect(("203.0.113.1", 80), 5)
+
+
+def test_the_hosts_network_is_not_reached_from_inside() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        isolated() as namespace,
+        pytest.raises(ConnectionRefusedError),
+    ):
+        namespace.connect(listener.getsockname(), 5)
+
+
+def test_the_member_answers_inside() -> None:
+    with isolated() as namespace, member(namespace, b"content") as behind:
+        connection = http.client.HTTPConnection(VIP.ours)
+        connection.sock = namespace.connect((VIP.ours, MEMBER_PORT), 5)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"content"
+        connection.close()
+        assert behind.peers == [VIP.ours]
+
+
+def test_the_namespace_ends_with_the_block() -> None:
+    before = network_namespaces()
+    with isolated() as namespace:
+        assert str(namespace.path.readlink()) not in before
+        assert network_namespaces() > before
+    assert network_namespaces() <= before
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from retrofit import process
+from retrofit.verify.boot.network import isolated
+from retrofit.verify.boot import machine
+with isolated() as namespace:
+    work = Path(sys.argv[1])
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", work / "overlay.qcow2", "64M"],
+                timeout=60)
+    (work / "config.iso").write_bytes(bytes(1 << 20))
+    hardware = machine.Hardware(
+        platform=machine.PLATFORMS["x86_64"], accelerator="tcg", firmware="bios", memory=128,
+        cpus=1, overlay=work / "overlay.qcow2", config_drive=work / "config.iso",
+    )
+    listener = namespace.listen(("127.0.0.1", 0))
+    with machine.switched_on(hardware, namespace, probe_port=listener.getsockname()[1],
+                             console=work / "console.log", messages=work / "qemu.log") as started:
+        print(started.child.pid, namespace.path.readlink(), flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_killed_verification_takes_its_machine_and_network_along(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as verification:
+        assert verification.stdout is not None
+        pid, namespace = verification.stdout.readline().split()
+        assert namespace in network_namespaces()
+        os.kill(verification.pid, signal.SIGKILL)
+        verification.wait(30)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and (Path("/proc") / pid).exists():
+        time.sleep(0.1)
+    assert not (Path("/proc") / pid).exists()
+    assert namespace not in network_namespaces()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 from retrofit.config import BuildSettings, VerifySettings
@@ -14,6 +15,7 @@ from retrofit.model import Outcome, Verdict
 from retrofit.progress import Progress
 from retrofit.verify import sbom
 from retrofit.verify.boot import boot
+from retrofit.verify.examination import Examination
 from retrofit.verify.mounting import exposed
 from retrofit.verify.offline import RULES, Subject
 from retrofit.verify.offline.software import newest_kernel
@@ -39,26 +41,24 @@ def verify(
     All offline checks are run, whatever fails; an image that fails one is not booted.
     A bad image is a verdict with failures; VerifyError means that this machine cannot verify.
     """
+    examination = Examination(
+        image=image,
+        disk_format=disk_format,
+        settings=settings,
+        build=build,
+        architecture=architecture,
+        work_dir=work_dir,
+        log_dir=log_dir,
+        progress=progress,
+    )
     record = Record()
     how, facts = "offline", {}
     work_dir.mkdir(parents=True, exist_ok=True)
     log_dir.mkdir(parents=True, exist_ok=True)
     try:
-        facts = _look_inside(
-            image, disk_format, build, architecture, work_dir, log_dir, record, progress
-        )
+        facts = _look_inside(examination, record)
         if settings.level == "boot" and not record.failed:
-            accelerator, seen = boot(
-                image,
-                record,
-                disk_format=disk_format,
-                settings=settings,
-                build=build,
-                architecture=architecture,
-                work_dir=work_dir / "boot",
-                log_dir=log_dir,
-                progress=progress,
-            )
+            accelerator, seen = boot(examination, record)
             how, facts = f"boot-{accelerator}", {**facts, **seen}
     finally:
         _write_checks(record, how, facts, log_dir)
@@ -66,36 +66,30 @@ def verify(
     return Verdict(checks=tuple(record.checks), how=how, facts=facts)
 
 
-def _look_inside(
-    image: Path,
-    disk_format: str,
-    build: BuildSettings,
-    architecture: str,
-    work_dir: Path,
-    log_dir: Path,
-    record: Record,
-    progress: Progress,
-) -> dict[str, str]:
-    progress("looking into the image", None)
+def _look_inside(examination: Examination, record: Record) -> dict[str, str]:
+    """Run every offline check and write the bill of materials; return the versions found."""
+    examination.progress("looking into the image", None)
     started = time.monotonic()
     try:
-        with exposed(image, disk_format, work_dir / "inside") as found:
+        with exposed(
+            examination.image, examination.disk_format, examination.work_dir / "inside"
+        ) as found:
             seconds = time.monotonic() - started
             mounted = ", ".join(filesystem.mount_point for filesystem in found.disk.mounted)
             record.add(FILESYSTEMS, Outcome.PASSED, mounted, seconds)
             space = os.statvfs(found.root)
             subject = Subject(
                 tree=Tree(found.root),
-                build=build,
-                architecture=architecture,
+                build=examination.build,
+                architecture=examination.architecture,
                 virtual_size=found.disk.virtual_size,
                 free=space.f_bavail * space.f_frsize,
                 free_inodes=space.f_favail,
             )
             for number, (name, rule) in enumerate(RULES.items()):
-                progress(f"checking {name}", number / len(RULES))
-                record.attempt(name, lambda rule=rule: rule(subject))  # type: ignore[misc]
-            sbom.write(subject, log_dir)
+                examination.progress(f"checking {name}", number / len(RULES))
+                record.attempt(name, partial(rule, subject))
+            sbom.write(subject, examination.log_dir)
             return _facts(subject)
     except SourceError as error:
         record.add(FILESYSTEMS, Outcome.FAILED, error.message, time.monotonic() - started)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -17,9 +17,12 @@ from retrofit.progress import silent
 from retrofit.verify import verify
 from retrofit.verify.boot.amphora import Amphora, running
 from retrofit.verify.boot.config_drive import AGENT_PORT
-from retrofit.verify.boot.load_balancer import MEMBER_PORT, member
+from retrofit.verify.boot.load_balancer import MEMBER_PORT, fetch, member
+from retrofit.verify.boot.machine import switched_on
 from retrofit.verify.boot.network import MANAGEMENT, VIP, VIP_ADDRESS
+from retrofit.verify.boot.probe import Probe
 from retrofit.verify.boot.trial import Trial
+from retrofit.verify.examination import Examination
 from tests.devcloud.stock import LAYOUTS, Layout
 from tests.e2e.amphora_images import Agent, amphora_image, build_settings
 from tests.e2e.leftovers import nothing_left
@@ -98,27 +101,55 @@ def octavia_drives(amphora: Amphora, work_dir: Path) -> dict[str, object]:
     return answer
 
 
-@pytest.mark.slow
-def test_octavias_own_client_drives_the_amphora(tmp_path: Path) -> None:
-    settings = VerifySettings()
-    with running(
-        amphora_image("distro", "noble"),
+def examined(tmp_path: Path) -> Examination:
+    return Examination(
+        image=amphora_image("distro", "noble"),
         disk_format="qcow2",
-        settings=settings,
+        settings=VerifySettings(),
+        build=build_settings("distro"),
         architecture="x86_64",
-        work_dir=tmp_path,
+        work_dir=tmp_path / "work",
         log_dir=tmp_path,
         progress=silent,
-    ) as amphora:
-        Trial(amphora, settings, ssh="rebind", progress=silent).answers()
+    )
+
+
+@pytest.mark.slow
+def test_octavias_own_client_drives_the_amphora(tmp_path: Path) -> None:
+    examination = examined(tmp_path)
+    with running(examination) as amphora:
+        Trial(amphora, examination).answers()
         said = octavia_drives(amphora, tmp_path)
         listener = said["errand"]["listener_id"]  # type: ignore[index]
         assert said["listeners"] == [{"status": "ACTIVE", "uuid": listener, "type": "HTTP"}]
         assert f"frontend {listener}" in str(said["config"])
         with member(amphora.namespace, b"from the member") as behind:
-            connection = http.client.HTTPConnection(VIP_ADDRESS)
-            connection.sock = amphora.namespace.connect((VIP_ADDRESS, 80), 60)
-            connection.request("GET", "/")
-            assert connection.getresponse().read() == b"from the member"
-            connection.close()
+            assert fetch(amphora.namespace, 80, "/") == (200, b"from the member")
         assert behind.peers == [VIP.theirs]
+
+
+@pytest.mark.slow
+def test_an_amphora_comes_back_from_a_power_cut_without_its_certificates(tmp_path: Path) -> None:
+    examination = examined(tmp_path)
+    with running(examination) as amphora:
+        trial = Trial(amphora, examination)
+        trial.answers()
+        trial.takes_certificate()
+        trial.guest.sync()
+        amphora.machine.cut_power()
+        probe = Probe(amphora.namespace)
+        with switched_on(
+            amphora.hardware,
+            amphora.namespace,
+            probe_port=probe.port,
+            console=tmp_path / "second-console.log",
+            messages=tmp_path / "second-qemu.log",
+        ) as again:
+            second = Trial(replace(amphora, machine=again, probe=probe), examination)
+            second.answers()
+            certificate = (
+                f"/1.0/loadbalancer/{trial.balancer.id}/certificates/"
+                f"{trial.balancer.certificate_name}"
+            )
+            assert amphora.agent.ask("GET", certificate).status == 404
+        probe.close()

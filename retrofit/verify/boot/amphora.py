@@ -14,8 +14,6 @@ from pathlib import Path
 
 import structlog
 
-from retrofit import process
-from retrofit.config import VerifySettings
 from retrofit.errors import VerifyError
 from retrofit.progress import Progress
 from retrofit.verify.boot import config_drive, dhcp, machine
@@ -24,6 +22,7 @@ from retrofit.verify.boot.certificates import Credentials
 from retrofit.verify.boot.machine import Accelerator, Hardware, Machine, MachineLostError
 from retrofit.verify.boot.network import MANAGEMENT, Namespace, isolated
 from retrofit.verify.boot.probe import USER_DATA, Probe
+from retrofit.verify.examination import Examination
 
 log = structlog.get_logger(__name__)
 
@@ -51,72 +50,56 @@ class Amphora:
 
 
 @contextmanager
-def running(
-    image: Path,
-    *,
-    disk_format: str,
-    settings: VerifySettings,
-    architecture: str,
-    work_dir: Path,
-    log_dir: Path,
-    progress: Progress,
-) -> Iterator[Amphora]:
+def running(examination: Examination) -> Iterator[Amphora]:
     """Boot the image for the length of the block; everything it took is gone afterwards.
 
-    Raises VerifyError when this machine cannot boot anything, and MachineLostError when what was
-    switched on went off before its kernel started, on the last accelerator there is.
+    Raises VerifyError when this machine cannot boot what it is asked to.
     """
-    amphora_id, instance_id = str(uuid.uuid4()), str(uuid.uuid4())
+    work_dir = examination.work_dir / "boot"
+    work_dir.mkdir(parents=True)
+    amphora_id = str(uuid.uuid4())
     heartbeat_key = secrets.token_hex(16)
     credentials = Credentials.make(amphora_id)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        drive = config_drive.make(
-            config_drive.Assignment(
-                amphora_id=amphora_id,
-                instance_id=instance_id,
-                heartbeat_key=heartbeat_key,
-                server_pem=credentials.server.pem,
-                client_ca_pem=credentials.client_ca.certificate_pem,
-                user_data=USER_DATA,
-            ),
-            work_dir,
-        )
-    except process.CommandError as error:
-        raise VerifyError(
-            f"the config drive cannot be made: {error}", hint="install xorriso"
-        ) from error
+    assignment = config_drive.Assignment(
+        amphora_id=amphora_id,
+        instance_id=str(uuid.uuid4()),
+        heartbeat_key=heartbeat_key,
+        server_pem=credentials.server.pem,
+        client_ca_pem=credentials.client_ca.certificate_pem,
+        user_data=USER_DATA,
+    )
     with ExitStack() as stack:
         namespace = stack.enter_context(isolated())
         leased = stack.enter_context(dhcp.served(namespace, MANAGEMENT))
         heartbeats = stack.enter_context(namespace.open_socket(socket.SOCK_DGRAM))
         heartbeats.bind((MANAGEMENT.ours, config_drive.HEARTBEAT_PORT))
-        agent = Agent(namespace, credentials, amphora_id, work_dir)
-        hardware, probe, started, note = _switch_on(
-            image,
-            disk_format,
-            settings,
-            architecture,
-            drive,
-            namespace,
-            leased,
-            stack,
-            work_dir,
-            log_dir,
-            progress,
+        powered = stack.enter_context(
+            _switched_on(
+                examination, config_drive.make(assignment, work_dir), namespace, leased, work_dir
+            )
         )
         yield Amphora(
             id=amphora_id,
             heartbeat_key=heartbeat_key,
             credentials=credentials,
             namespace=namespace,
-            machine=started,
-            hardware=hardware,
-            agent=agent,
-            probe=probe,
+            machine=powered.machine,
+            hardware=powered.hardware,
+            agent=Agent(namespace, credentials, amphora_id, work_dir),
+            probe=powered.probe,
             heartbeats=heartbeats,
-            note=note,
+            note=powered.note,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Powered:
+    """A machine on an accelerator that works, and why on that."""
+
+    hardware: Hardware
+    machine: Machine
+    probe: Probe
+    note: str
 
 
 def accelerators(setting: str) -> tuple[Accelerator, ...]:
@@ -128,42 +111,24 @@ def accelerators(setting: str) -> tuple[Accelerator, ...]:
     return ("kvm", "tcg") if KVM.exists() else ("tcg",)
 
 
-def _switch_on(
-    image: Path,
-    disk_format: str,
-    settings: VerifySettings,
-    architecture: str,
+@contextmanager
+def _switched_on(
+    examination: Examination,
     drive: Path,
     namespace: Namespace,
     leased: threading.Event,
-    stack: ExitStack,
     work_dir: Path,
-    log_dir: Path,
-    progress: Progress,
-) -> tuple[Hardware, Probe, Machine, str]:
-    platform = machine.platform_of(architecture)
-    firmware = machine.resolve_firmware(settings.firmware, platform)
-    candidates = accelerators(settings.accelerator)
-    note = "" if "kvm" in candidates else f"{KVM} does not exist; "
+) -> Iterator[_Powered]:
+    """Keep the machine on, on the first accelerator on which its kernel starts.
+
+    Emulation is taken at its word: it works everywhere, and a kernel that does not start is then
+    the image's fault.
+    """
+    notes = [] if KVM.exists() else [f"{KVM} does not exist"]
+    candidates = accelerators(examination.settings.accelerator)
     for accelerator in candidates:
-        code, variables = (
-            machine.copy_firmware(platform, work_dir) if firmware == "uefi" else (None, None)
-        )
-        overlay = work_dir / "overlay.qcow2"
-        machine.make_overlay(image, disk_format, overlay)
-        hardware = Hardware(
-            platform=platform,
-            accelerator=accelerator,
-            firmware=firmware,
-            memory=settings.memory,
-            cpus=settings.cpus,
-            overlay=overlay,
-            config_drive=drive,
-            code=code,
-            variables=variables,
-        )
-        attempt = ExitStack()
-        with attempt:
+        hardware = _hardware(examination, accelerator, drive, work_dir)
+        with ExitStack() as attempt:
             probe = Probe(namespace)
             attempt.callback(probe.close)
             started = attempt.enter_context(
@@ -171,28 +136,49 @@ def _switch_on(
                     hardware,
                     namespace,
                     probe_port=probe.port,
-                    console=log_dir / "console.log",
-                    messages=log_dir / "qemu.log",
+                    console=examination.log_dir / "console.log",
+                    messages=examination.log_dir / "qemu.log",
                 )
             )
-            log.info("machine switched on", accelerator=accelerator, firmware=firmware)
-            if accelerator == "tcg":
-                stack.push(attempt.pop_all())
-                return hardware, probe, started, f"{note}emulation (TCG)"
-            try:
-                _require_life(started, leased, progress)
-            except MachineLostError as lost:
-                if accelerator == candidates[-1]:
-                    raise VerifyError(
-                        f"KVM was asked for and does not work: {lost}",
-                        hint="set verify.accelerator = auto",
-                    ) from lost
-                note = f"KVM was tried: {lost}; "
-                log.info("accelerator passed over", accelerator=accelerator, reason=str(lost))
-            else:
-                stack.push(attempt.pop_all())
-                return hardware, probe, started, "KVM"
-    raise AssertionError("the last accelerator is always taken or refused")
+            log.info("machine switched on", accelerator=accelerator, firmware=hardware.firmware)
+            if accelerator == "kvm":
+                try:
+                    _require_life(started, leased, examination.progress)
+                except MachineLostError as lost:
+                    notes.append(f"KVM was tried: {lost}")
+                    log.info("accelerator passed over", accelerator="kvm", reason=str(lost))
+                    continue
+            notes.append({"kvm": "on KVM", "tcg": "in emulation (TCG)"}[accelerator])
+            yield _Powered(hardware=hardware, machine=started, probe=probe, note="; ".join(notes))
+            return
+    raise VerifyError(
+        f"no machine can be started: {'; '.join(notes)}", hint="set verify.accelerator = auto"
+    )
+
+
+def _hardware(
+    examination: Examination, accelerator: Accelerator, drive: Path, work_dir: Path
+) -> Hardware:
+    """Choose the machine and make the files it writes to, afresh. Raises VerifyError."""
+    settings = examination.settings
+    platform = machine.platform_of(examination.architecture)
+    firmware = machine.resolve_firmware(settings.firmware, platform)
+    code, variables = None, None
+    if firmware == "uefi":
+        code, variables = machine.copy_firmware(platform, work_dir)
+    overlay = work_dir / "overlay.qcow2"
+    machine.make_overlay(examination.image, examination.disk_format, overlay)
+    return Hardware(
+        platform=platform,
+        accelerator=accelerator,
+        firmware=firmware,
+        memory=settings.memory,
+        cpus=settings.cpus,
+        overlay=overlay,
+        config_drive=drive,
+        code=code,
+        variables=variables,
+    )
 
 
 def _require_life(started: Machine, leased: threading.Event, progress: Progress) -> None:

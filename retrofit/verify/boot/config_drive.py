@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrofit import process
+from retrofit.errors import VerifyError
 from retrofit.verify.boot.network import MANAGEMENT
 
 AGENT_CONF = "/etc/octavia/amphora-agent.conf"
@@ -123,11 +124,17 @@ def lay_out(assignment: Assignment, directory: Path) -> None:
 
 
 def make(assignment: Assignment, work_dir: Path) -> Path:
-    """Make the ISO 9660 file in `work_dir` and return its path. Raises CommandError."""
+    """Make the ISO 9660 file in `work_dir` and return its path. Raises VerifyError."""
     tree, drive = work_dir / "config-drive", work_dir / "config-drive.iso"
     lay_out(assignment, tree)
-    process.run(
-        ["xorriso", "-as", "mkisofs", "-quiet", "-V", "config-2", "-J", "-R", "-o", drive, tree],
-        timeout=COMMAND_TIMEOUT,
-    )
+    try:
+        process.run(
+            ["xorriso", "-as", "mkisofs", "-quiet", "-V", "config-2", "-J", "-R",
+             "-o", drive, tree],
+            timeout=COMMAND_TIMEOUT,
+        )  # fmt: skip
+    except process.CommandError as error:
+        raise VerifyError(
+            f"the config drive cannot be made: {error}", hint="install xorriso"
+        ) from error
     return drive

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import http.server
 import re
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,8 @@ from dataclasses import dataclass, field
 from retrofit.verify.boot.network import VIP, VIP_ADDRESS, Namespace
 
 HTTP_PORT, TLS_PORT, METRICS_PORT, MEMBER_PORT = 80, 443, 8088, 9001
+FETCH_TIMEOUT = 60.0
+HOST = "www.example.org"
 CERTIFICATE_DIRECTORY = "/var/lib/octavia/certs"
 
 
@@ -110,6 +114,24 @@ backend pool
     timeout server 50000
     server member {VIP.ours}:{MEMBER_PORT} weight 1
 """
+
+
+def fetch(
+    namespace: Namespace, port: int, path: str, context: ssl.SSLContext | None = None
+) -> tuple[int, bytes]:
+    """Ask the VIP as a client of the load balancer does; OSError when there is no answer."""
+    connection = http.client.HTTPConnection(VIP_ADDRESS, port)
+    raw = namespace.connect((VIP_ADDRESS, port), FETCH_TIMEOUT)
+    with raw:
+        connection.sock = raw if context is None else context.wrap_socket(raw, server_hostname=HOST)
+        try:
+            connection.request("GET", path, headers={"Host": HOST})
+            response = connection.getresponse()
+            return response.status, response.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
 
 
 def peer_name(amphora_id: str) -> str:

@@ -113,11 +113,18 @@ class Hardware:
 
 def make_overlay(image: Path, disk_format: str, overlay: Path) -> None:
     """Make the disk that the machine writes to; the image below it stays as it is."""
-    process.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk_format, "-b", image.resolve(),
-         overlay],
-        timeout=COMMAND_TIMEOUT,
-    )  # fmt: skip
+    overlay.unlink(missing_ok=True)
+    try:
+        process.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk_format,
+             "-b", image.resolve(), overlay],
+            timeout=COMMAND_TIMEOUT,
+        )  # fmt: skip
+    except process.CommandError as error:
+        raise VerifyError(
+            f"no disk can be laid over {image.name}: {error}",
+            hint="is it in the format that its name says, and is there room in paths.work?",
+        ) from error
 
 
 def copy_firmware(platform: Platform, work_dir: Path) -> tuple[Path, Path]:

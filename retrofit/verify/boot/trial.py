@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import mmap
 import re
 import secrets
 import ssl
@@ -13,8 +11,6 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from retrofit.config import VerifySettings
-from retrofit.progress import Progress
 from retrofit.verify.boot import load_balancer as lb
 from retrofit.verify.boot.amphora import Amphora
 from retrofit.verify.boot.certificates import authority, issued
@@ -22,7 +18,8 @@ from retrofit.verify.boot.guest import Guest, NotYetError
 from retrofit.verify.boot.heartbeat import await_heartbeat
 from retrofit.verify.boot.machine import MachineLostError
 from retrofit.verify.boot.network import VIP, VIP_ADDRESS
-from retrofit.verify.record import CheckFailedError, NotApplicableError, Record
+from retrofit.verify.examination import Examination
+from retrofit.verify.record import CheckFailedError, Record
 
 ANSWERS = "agent-answers"
 PLUGGED = "vip-plugged"
@@ -43,15 +40,13 @@ HOPELESS_EVERY = 15.0
 class Trial:
     """One amphora's trial; every method that is a check returns what it saw."""
 
-    def __init__(
-        self, amphora: Amphora, settings: VerifySettings, *, ssh: str, progress: Progress
-    ) -> None:
+    def __init__(self, amphora: Amphora, examination: Examination) -> None:
         self.amphora = amphora
         self.agent = amphora.agent
         self.guest = Guest(amphora.probe)
-        self.settings = settings
-        self.ssh = ssh
-        self.progress = progress
+        self.settings = examination.settings
+        self.ssh = examination.build.ssh
+        self.progress = examination.progress
         self.facts: dict[str, str] = {}
         self.certificate_ca = authority("load balancer CA")
         self.certificate = issued(
@@ -247,7 +242,7 @@ class Trial:
     def _through_haproxy(self, port: int, context: ssl.SSLContext | None) -> str:
         expected = secrets.token_hex(16).encode()
         with lb.member(self.amphora.namespace, expected) as member:
-            status, body = self._get(port, "/", context)
+            status, body = lb.fetch(self.amphora.namespace, port, "/", context)
             if (status, body) != (200, expected):
                 raise CheckFailedError(f"HAProxy answers {status}: {body[:200]!r}")
             if member.peers[-1:] == [VIP.ours] or not member.peers:
@@ -257,31 +252,13 @@ class Trial:
     def serves_metrics(self) -> str:
         deadline = time.monotonic() + TRAFFIC_TIMEOUT
         while True:
-            status, body = self._get(lb.METRICS_PORT, "/metrics", None)
+            status, body = lb.fetch(self.amphora.namespace, lb.METRICS_PORT, "/metrics")
             names = set(re.findall(rb"^(octavia_\w+)", body, re.MULTILINE))
             if status == 200 and names:
                 return f"{len(names)} metrics"
             if time.monotonic() > deadline:
                 raise CheckFailedError(f"{status}: {body[:200]!r}")
             time.sleep(2)
-
-    def _get(self, port: int, path: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(VIP_ADDRESS, port)
-        raw = self.amphora.namespace.connect((VIP_ADDRESS, port), TRAFFIC_TIMEOUT)
-        with raw:
-            connection.sock = (
-                raw
-                if context is None
-                else context.wrap_socket(raw, server_hostname="www.example.org")
-            )
-            try:
-                connection.request("GET", path, headers={"Host": "www.example.org"})
-                response = connection.getresponse()
-                return response.status, response.read()
-            except http.client.HTTPException as error:
-                raise ConnectionError(f"{type(error).__name__}: {error}") from error
-            finally:
-                connection.close()
 
     def boot_completes(self) -> str:
         self.facts["kernel_version"] = self.guest.kernel()
@@ -309,35 +286,7 @@ class Trial:
                     raise CheckFailedError(str(nobody)) from nobody
                 time.sleep(3)
 
-    def settle(self) -> None:
-        """Let the guest write what it has, so that a power cut finds it on the disk."""
-        self.guest.sync()
-
     def collect_evidence(self, log_dir: Path) -> None:
         """Write what the guest knows about its troubles."""
         text = self.guest.troubles() if self.amphora.probe.poll() else "nobody answers inside\n"
         (log_dir / "journal-of-failed.log").write_text(text)
-
-
-def certificates_gone(trial: Trial) -> str:
-    """Search the disk, after the power was cut, for the load balancer's key.
-
-    A key that was never written is not there after a power cycle. The agent's own key, which
-    cloud-init stores on the disk, shows that the search finds keys.
-    """
-    overlay = trial.amphora.hardware.overlay
-    control = _line_of(trial.amphora.credentials.server.key_pem)
-    secret = _line_of(trial.certificate.key_pem)
-    with (
-        overlay.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as disk,
-    ):
-        if disk.find(control) < 0:
-            raise NotApplicableError("the agent's own key is not on the disk either")
-        if disk.find(secret) >= 0:
-            raise CheckFailedError("the load balancer's private key is on the disk")
-    return f"not on the disk ({overlay.stat().st_size >> 20} MiB written)"
-
-
-def _line_of(pem: bytes) -> bytes:
-    return pem.splitlines()[1]

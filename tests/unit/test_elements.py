@@ -304,13 +304,14 @@ def _within(script: Path, root: Path, **environment: str) -> subprocess.Complete
         f"mount --rbind {root}/etc /etc",
         f"mount --bind {root}/var /var",
     )
+    bins = ":".join(str(path) for path in ELEMENTS.glob("*/bin"))
     namespace = ["unshare", "--mount"]
     if os.geteuid() != 0:
         namespace.append("--map-root-user")
     return _run(
         *namespace,
         *("/bin/sh", "-euc", f"{'; '.join(mounts)}; {copy}"),
-        **{"PATH": f"{fakes}:{MIRROR.parent}:{os.environ['PATH']}", **environment},
+        **{"PATH": f"{fakes}:{bins}:{os.environ['PATH']}", **environment},
     )
 
 
@@ -372,13 +373,36 @@ def test_no_interface_is_configured_but_lo(tmp_path: Path) -> None:
 
 def test_nothing_waits_for_a_network(tmp_path: Path) -> None:
     _write(tmp_path, "etc/nsswitch.conf", NSSWITCH)
+    _write(tmp_path, "etc/systemd/system/systemd-networkd-wait-online.service", "[Unit]\n")
 
     _within(NETWORK, tmp_path)
 
     asked = (tmp_path / "commands").read_text().splitlines()
     assert "systemctl mask systemd-networkd-wait-online.service" in asked
-    assert "systemctl mask systemd-resolved.service" in asked
-    assert not any("#" in line for line in asked)
+
+
+def test_only_units_that_exist_are_masked(tmp_path: Path) -> None:
+    listed = _write(
+        tmp_path, "list", "# Comment\n\nhere.timer\nnowhere.service\nold.service\nlast.socket\n"
+    )
+    _write(tmp_path, "etc/systemd/system/here.timer", "[Timer]\n")
+    _write(tmp_path, "etc/systemd/system/last.socket", "[Socket]\n")
+    _write(tmp_path, "etc/init.d/old", "#!/bin/sh\n")
+    caller = _write(
+        tmp_path, "element/post-install.d/50-caller", f"amphora-mask-units < {listed}\n"
+    )
+    caller.chmod(0o755)
+
+    result = _within(caller, tmp_path)
+
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "commands").read_text().splitlines() == [
+        "systemctl disable here.timer",
+        "systemctl mask here.timer",
+        "systemctl mask old.service",
+        "systemctl disable last.socket",
+        "systemctl mask last.socket",
+    ]
 
 
 APPARMOR = ELEMENTS / "amphora-apparmor-rsyslog/post-install.d/30-amphora-apparmor-rsyslog"

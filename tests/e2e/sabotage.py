@@ -103,6 +103,12 @@ def _replace(pattern: str, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def _break_a_unit(root: Path) -> None:
+    unit = "[Service]\nType=oneshot\nExecStart=/bin/false\n"
+    (root / "usr/lib/systemd/system/broken.service").write_text(unit)
+    _enable("broken.service")(root)
+
+
 PACKAGES = "usr/lib/python3/dist-packages"
 SABOTAGES = (
     Sabotage(
@@ -179,10 +185,7 @@ SABOTAGES = (
     Sabotage(
         name="unit-fails-at-boot",
         check="no-failed-unit",
-        change=_write(
-            "etc/systemd/system/amphora-agent.service.wants/broken.service",
-            "[Service]\nType=oneshot\nExecStart=/bin/false\n",
-        ),
+        change=_break_a_unit,
         offline=False,
     ),
 )

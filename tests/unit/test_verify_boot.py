@@ -18,7 +18,7 @@ from retrofit.errors import VerifyError
 from retrofit.verify.boot import config_drive, dhcp
 from retrofit.verify.boot.amphora import accelerators
 from retrofit.verify.boot.certificates import Credentials
-from retrofit.verify.boot.guest import hopelessness, listening
+from retrofit.verify.boot.guest import Agent, agent_state, hopelessness, listening
 from retrofit.verify.boot.heartbeat import decode
 from retrofit.verify.boot.load_balancer import LoadBalancer, peer_name
 from retrofit.verify.boot.machine import (
@@ -139,33 +139,46 @@ def test_strangers_certificate_is_sound_and_of_another_authority(tmp_path: Path)
         made.stranger.certificate.verify_directly_issued_by(made.client_ca.certificate)
 
 
-def unit(**fields: object) -> str:
-    shown = {"Id": "amphora-agent.service", "LoadState": "loaded", **fields}
-    return "\n".join(f"{key}={value}" for key, value in shown.items())
+def seen(state: str, restarts: int = 0, system: str = "running") -> Agent:
+    return Agent(system=system, unit="amphora-agent.service", state=state, restarts=restarts)
 
 
 @pytest.mark.parametrize(
-    ("state", "fields", "verdict"),
+    ("first", "now", "verdict"),
     [
-        ("starting", {"ActiveState": "active", "NRestarts": 0}, None),
-        ("starting", {"ActiveState": "inactive", "NRestarts": 0}, None),
-        ("running", {"ActiveState": "active", "NRestarts": 1}, None),
-        ("starting", {"ActiveState": "activating", "NRestarts": 4}, "crash loop (4 restarts)"),
-        ("degraded", {"ActiveState": "failed", "NRestarts": 0}, "has failed"),
-        ("running", {"ActiveState": "inactive", "NRestarts": 0}, "not started by the boot"),
+        (seen("active"), seen("active"), None),
+        (seen("active"), seen("active", restarts=2), None),
+        (seen("active", restarts=9), seen("active", restarts=10), None),
+        (seen("activating", restarts=9), seen("activating", restarts=12), "(3 restarts)"),
+        (seen("active"), seen("failed"), "has failed"),
+        (seen("inactive"), seen("inactive"), "not started by the boot"),
+        (seen("inactive"), seen("inactive", system="starting"), None),
+        (seen("inactive", system="starting"), seen("inactive"), None),
     ],
 )
 def test_hope_ends_with_a_crash_loop_or_an_agent_nobody_starts(
-    state: str, fields: dict[str, object], verdict: str | None
+    first: Agent, now: Agent, verdict: str | None
 ) -> None:
-    said = f"{state}\nLoadState=not-found\n\n{unit(**fields)}"
-    found = hopelessness(said, idle_before=True)
+    found = hopelessness(first, now)
     assert found is None if verdict is None else verdict in str(found)
 
 
-def test_an_idle_agent_gets_a_second_chance() -> None:
-    said = f"running\n{unit(ActiveState='inactive', NRestarts=0)}"
-    assert hopelessness(said, idle_before=False) == "idle"
+def test_the_agents_unit_is_the_one_that_is_loaded() -> None:
+    said = """\
+degraded
+Id=amphora-agent.service
+LoadState=not-found
+ActiveState=inactive
+
+Id=octavia-agent.service
+LoadState=loaded
+ActiveState=activating
+NRestarts=4
+"""
+    assert agent_state(said) == Agent(
+        system="degraded", unit="octavia-agent.service", state="activating", restarts=4
+    )
+    assert agent_state("running\nLoadState=masked\n") is None
 
 
 def test_listening_addresses_are_those_of_the_port() -> None:

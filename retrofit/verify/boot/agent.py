@@ -26,8 +26,21 @@ class Answer:
     body: bytes
     tls_version: str
 
-    def json(self) -> Any:
-        """Return the body's content. Raises CheckFailedError when it is not JSON."""
+    def fields(self) -> dict[str, Any]:
+        """Return the object that the body is. Raises CheckFailedError when it is none."""
+        content = self._content()
+        if not isinstance(content, dict):
+            raise CheckFailedError(f"the answer is not an object: {self.excerpt}")
+        return content
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return the list of objects that the body is. Raises CheckFailedError when it is none."""
+        content = self._content()
+        if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
+            raise CheckFailedError(f"the answer is not a list of objects: {self.excerpt}")
+        return content
+
+    def _content(self) -> Any:
         try:
             return json.loads(self.body)
         except ValueError:

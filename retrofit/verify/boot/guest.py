@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from retrofit.verify.boot.network import MANAGEMENT
 from retrofit.verify.boot.probe import Probe
@@ -25,7 +26,7 @@ class Guest:
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._idle_before = False
+        self._seen_before: Agent | None = None
 
     def kernel(self) -> str:
         """Return the running kernel's release."""
@@ -51,11 +52,14 @@ class Guest:
     def require_hope(self) -> None:
         """Raise CheckFailedError when the agent will never answer: crash loop, or not started."""
         said = self._probe.ask(f"systemctl is-system-running; {SHOW} {' '.join(AGENT_UNITS)}")
-        verdict = hopelessness(said, idle_before=self._idle_before)
-        self._idle_before = verdict is not None and verdict.startswith("idle")
-        if verdict is None or verdict == "idle":
+        seen = agent_state(said)
+        before = self._seen_before
+        self._seen_before = before or seen
+        if seen is None or before is None:
             return
-        raise CheckFailedError(f"{verdict}; its last words: {self._last_words()}")
+        verdict = hopelessness(before, seen)
+        if verdict is not None:
+            raise CheckFailedError(f"{verdict}; its last words: {self._last_words()}")
 
     def _last_words(self) -> str:
         units = " ".join(f"-u {unit}" for unit in AGENT_UNITS)
@@ -66,7 +70,7 @@ class Guest:
 
     def require_on_ram(self, directory: str) -> str:
         """Raise CheckFailedError unless the directory's filesystem lives in memory alone."""
-        said = self._probe.ask(f"findmnt -n -o FSTYPE,SOURCE -T {directory}").split()
+        said = self._probe.ask(f"findmnt -n -o FSTYPE,SOURCE -T {directory} | tail -n 1").split()
         if len(said) != 2:
             raise CheckFailedError(f"findmnt says {' '.join(said)}")
         kind, source = said
@@ -109,21 +113,44 @@ class Guest:
         )
 
 
-def hopelessness(said: str, *, idle_before: bool) -> str | None:
-    """Say why the agent will never answer, from systemd's words; `idle` is a first suspicion."""
-    state, _, rest = said.partition("\n")
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """The agent's unit at one moment, and systemd's word for the whole system."""
+
+    system: str
+    unit: str
+    state: str
+    restarts: int
+
+
+def agent_state(said: str) -> Agent | None:
+    """Read what `is-system-running` and `show` said; None when no agent's unit is loaded."""
+    system, _, rest = said.partition("\n")
     for block in rest.strip().split("\n\n"):
-        unit = dict(line.partition("=")[::2] for line in block.splitlines())
-        if unit.get("LoadState") != "loaded":
-            continue
-        name = unit.get("Id", "the agent's unit")
-        restarts = int(unit.get("NRestarts") or 0)
-        if restarts >= RESTARTS:
-            return f"{name} is in a crash loop ({restarts} restarts)"
-        if unit.get("ActiveState") == "failed":
-            return f"{name} has failed"
-        if state.strip() in {"running", "degraded"} and unit.get("ActiveState") == "inactive":
-            return f"{name} was not started by the boot" if idle_before else "idle"
+        fields = dict(line.partition("=")[::2] for line in block.splitlines())
+        if fields.get("LoadState") == "loaded":
+            return Agent(
+                system=system.strip(),
+                unit=fields.get("Id", ""),
+                state=fields.get("ActiveState", ""),
+                restarts=int(fields.get("NRestarts") or 0),
+            )
+    return None
+
+
+def hopelessness(first: Agent, now: Agent) -> str | None:
+    """Say why the agent will never answer, from a first look and a later one; None when it may.
+
+    Restarts before the first look do not count: until the config drive was read, they are normal.
+    """
+    restarts = now.restarts - first.restarts
+    if restarts >= RESTARTS:
+        return f"{now.unit} is in a crash loop ({restarts} restarts)"
+    if now.state == "failed":
+        return f"{now.unit} has failed"
+    booted = {"running", "degraded"}
+    if {first.system, now.system} <= booted and first.state == now.state == "inactive":
+        return f"{now.unit} was not started by the boot"
     return None
 
 

@@ -150,13 +150,13 @@ class Trial:
         return version
 
     def api_version(self) -> str:
-        answer = self.agent.expect("GET", "/").json()
+        answer = self.agent.expect("GET", "/").fields()
         if answer != {"api_version": API_VERSION}:
             raise CheckFailedError(f"GET / says {answer}")
         return API_VERSION
 
     def info(self) -> str:
-        answer = self.agent.expect("GET", f"/{API_VERSION}/info").json()
+        answer = self.agent.expect("GET", f"/{API_VERSION}/info").fields()
         expected = f"amphora-{self.amphora.id}"
         if answer.get("hostname") != expected:
             raise CheckFailedError(f"hostname is {answer.get('hostname')}, expected {expected}")
@@ -166,7 +166,7 @@ class Trial:
         return f"HAProxy {answer['haproxy_version']}"
 
     def details(self) -> str:
-        answer = self.agent.expect("GET", f"/{API_VERSION}/details").json()
+        answer = self.agent.expect("GET", f"/{API_VERSION}/details").fields()
         if answer.get("haproxy_count") != 1 or "networks" not in answer:
             raise CheckFailedError(f"GET /1.0/details says {json.dumps(answer)[:400]}")
         return f"{answer.get('cpu_count')} processors, 1 HAProxy"
@@ -197,7 +197,7 @@ class Trial:
             json.dumps(body).encode(),
             status=(202,),
         )
-        return str(answer.json().get("details"))
+        return str(answer.fields().get("details"))
 
     def takes_certificate(self) -> str:
         path = (
@@ -205,7 +205,7 @@ class Trial:
             f"{self.balancer.certificate_name}"
         )
         self.agent.expect("PUT", path, self.certificate.pem)
-        return str(self.agent.expect("GET", path).json().get("md5sum"))
+        return str(self.agent.expect("GET", path).fields().get("md5sum"))
 
     def certificates_on_ram(self) -> str:
         return self.guest.require_on_ram(lb.CERTIFICATE_DIRECTORY)
@@ -221,10 +221,10 @@ class Trial:
 
     def starts_balancer(self) -> str:
         path = f"/{API_VERSION}/loadbalancer/{self.balancer.id}/start"
-        return str(self.agent.expect("PUT", path, status=(202,)).json().get("details"))
+        return str(self.agent.expect("PUT", path, status=(202,)).fields().get("details"))
 
     def listeners_active(self) -> str:
-        answer = self.agent.expect("GET", f"/{API_VERSION}/listeners").json()
+        answer = self.agent.expect("GET", f"/{API_VERSION}/listeners").entries()
         states = {entry.get("uuid"): entry.get("status") for entry in answer}
         for kind, listener in self.balancer.listeners.items():
             if states.get(listener) != "ACTIVE":

@@ -38,6 +38,11 @@ class BuildPaths:
         return self.directory / "amphora.raw"
 
     @property
+    def elements(self) -> Path:
+        """Return the directory that has copies of the recipe's elements."""
+        return self.directory / "elements"
+
+    @property
     def temporary(self) -> Path:
         """Return the directory that disk-image-create makes its own in."""
         return self.directory / "tmp"
@@ -95,7 +100,7 @@ def plan_build(
         **_agent(settings, paths),
         "DISTRO_NAME": stock.os.id,
         "DIB_RELEASE": stock.os.codename,
-        "ELEMENTS_PATH": ":".join(str(path) for path in recipe.search_path),
+        "ELEMENTS_PATH": str(paths.elements),
         "DIB_STOCK_MANIFEST": str(paths.manifest),
         "DIB_STOCK_FACTS": str(paths.facts),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from diskimage_builder import element_dependencies, paths
 
 from retrofit.config import BuildSettings
-from retrofit.errors import ConfigError
+from retrofit.errors import BuildError, ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 AGENT_ELEMENTS = {"distro": "amphora-agent-distro", "pypi": "amphora-agent-pypi"}
@@ -38,7 +39,6 @@ class Recipe:
 
     wanted: tuple[str, ...]
     elements: tuple[Element, ...]
-    search_path: tuple[Path, ...]
     environment: Mapping[str, str]
     inputs: Mapping[str, str]
     output: Mapping[str, str]
@@ -64,11 +64,9 @@ def recipe_for(build: BuildSettings) -> Recipe:
     How an image is made (proxies, mirrors, CA bundle, time limits, tmpfs) has no part in it.
     """
     wanted = _wanted(build)
-    search_path = (*build.element_paths, own_elements())
     return Recipe(
         wanted=wanted,
-        elements=tuple(_resolve(wanted, search_path)),
-        search_path=search_path,
+        elements=tuple(_resolve(wanted, (*build.element_paths, own_elements()))),
         environment=_environment(build),
         inputs=_inputs(build),
         output=_output(build),
@@ -144,6 +142,32 @@ def _resolve(wanted: tuple[str, ...], search_path: tuple[Path, ...]) -> Iterator
         ) from error
     for name, path in sorted(found):
         yield Element(name=name, path=Path(path), digest=tree_digest(Path(path)))
+
+
+def gather(recipe: Recipe, directory: Path) -> None:
+    """Copy the recipe's elements, but those of diskimage-builder itself, into `directory`.
+
+    diskimage-builder would otherwise also read package-installs.yaml of elements that another one
+    of the same name overrides, and see whatever changes while it runs.
+    Raises BuildError when an element is no longer what the recipe's digest says.
+    """
+    theirs = Path(paths.get_path("elements")).resolve()
+    for element in recipe.elements:
+        if element.path.is_relative_to(theirs):
+            continue
+        copy = directory / element.name
+        try:
+            shutil.copytree(element.path, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            digest = tree_digest(copy)
+        except (OSError, shutil.Error) as error:
+            raise BuildError(
+                f"cannot read element {element.name}: {error}", hint=f"look at {element.path}"
+            ) from error
+        if digest != element.digest:
+            raise BuildError(
+                f"element {element.name} was changed after this run began",
+                hint=f"run again when {element.path} is as it shall be",
+            )
 
 
 def tree_digest(directory: Path) -> str:

@@ -18,7 +18,7 @@ from retrofit.config import BuildSettings
 from retrofit.dib import preflight
 from retrofit.dib.build_log import PhaseReader, lines_that_matter
 from retrofit.dib.plan import MEBIBYTE, BuildPaths, plan_build, supervised
-from retrofit.dib.recipe import Recipe
+from retrofit.dib.recipe import Recipe, gather
 from retrofit.dib.work_directory import BUILD, clear, uninterrupted
 from retrofit.disk import ext4
 from retrofit.errors import BuildError, SourceError
@@ -103,6 +103,7 @@ def build(
     preflight.check_privilege()
     _make_directories(job)
     try:
+        gather(recipe, job.paths.elements)
         tmpfs = _check_resources(job, source, found_format)
         progress("copying the source's disk", 0.02)
         _copy_disk(source, found_format, job.paths.disk)
@@ -132,7 +133,7 @@ def _make_directories(job: _Job) -> None:
         )
     try:
         for directory in (
-            *(paths.directory, paths.temporary, paths.home),
+            *(paths.directory, paths.temporary, paths.home, paths.elements),
             *(paths.cache / "dib", paths.cache / "lockfiles"),
             *(job.log_file.parent, job.result.parent),
         ):

@@ -166,7 +166,8 @@ def test_free_space_and_min_disk_are_true(retrofitted: Retrofitted) -> None:
     available = retrofitted.result.root.superblock.available
     assert available >= wanted
     if retrofitted.layout == "jammy":
-        assert available < wanted + 100 * MIB, "grown by more than needed"
+        # The size is chosen before the last clean-up, which frees what apt fetched.
+        assert available < wanted + 300 * MIB, "grown by more than needed"
     image = retrofitted.image
     assert image.virtual_size == retrofitted.result.virtual_size
     assert (image.min_disk - 1) << 30 < image.virtual_size <= image.min_disk << 30
@@ -213,13 +214,16 @@ def facts_of(root: Path) -> dict[str, tuple[object, ...]]:
                 for key in sorted(os.listxattr(path, follow_symlinks=False))
             )
             is_file = stat.S_ISREG(info.st_mode)
-            found[str(path.relative_to(root))] = (
+            relative = str(path.relative_to(root))
+            # dpkg writes its lists again to divert what must not start during a build, and back.
+            has_time = is_file and not relative.startswith("var/lib/dpkg/")
+            found[relative] = (
                 oct(info.st_mode),
                 info.st_uid,
                 info.st_gid,
                 info.st_size if is_file else None,
                 info.st_nlink if is_file else None,
-                int(info.st_mtime) if is_file else None,
+                int(info.st_mtime) if has_time else None,
                 path.readlink() if path.is_symlink() else None,
                 extended,
             )

@@ -29,7 +29,6 @@ from tests.unit.disks import MIB
 RECIPE = Recipe(
     wanted=("stock-image", "amphora"),
     elements=(),
-    search_path=(Path("/nowhere"),),
     environment={},
     inputs={},
     output={"format": "qcow2", "free_space": "64"},

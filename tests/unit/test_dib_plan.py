@@ -26,7 +26,6 @@ def recipe(**environment: str) -> Recipe:
     return Recipe(
         wanted=("stock-image", "amphora"),
         elements=(),
-        search_path=(Path("/site/elements"), Path("/own/elements")),
         environment=environment,
         inputs={},
         output={"format": "qcow2", "free_space": "512"},
@@ -104,7 +103,7 @@ def test_settings_reach_the_elements(stock: StockDisk, tmp_path: Path) -> None:
         "no_proxy": "localhost",
         "DISTRO_NAME": "ubuntu",
         "DIB_RELEASE": "noble",
-        "ELEMENTS_PATH": "/site/elements:/own/elements",
+        "ELEMENTS_PATH": "/work/build/elements",
     }
     assert expected.items() <= environment.items()
 

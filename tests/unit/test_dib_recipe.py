@@ -9,8 +9,8 @@ import pytest
 
 from retrofit.config import BuildSettings
 from retrofit.dib import recipe_for
-from retrofit.dib.recipe import own_elements, tree_digest
-from retrofit.errors import ConfigError
+from retrofit.dib.recipe import gather, own_elements, tree_digest
+from retrofit.errors import BuildError, ConfigError
 
 
 @pytest.fixture
@@ -164,3 +164,23 @@ def test_elements_that_exclude_each_other_are_named(elements: Path) -> None:
 
 def test_our_own_elements_are_found_in_a_checkout() -> None:
     assert own_elements().name == "elements"
+
+
+def test_build_sees_the_elements_of_the_recipe_and_no_others(
+    elements: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_for(BuildSettings(element_paths=(elements,)))
+    gather(recipe, tmp_path / "gathered")
+    names = {path.name for path in (tmp_path / "gathered").iterdir()}
+    assert names == {"stock-image", "amphora", "amphora-agent-distro", "below"}
+    copy = tmp_path / "gathered/below/install.d/50-below"
+    assert copy.stat().st_mode & 0o777 == 0o755
+
+
+def test_element_that_changed_after_its_digest_was_taken_is_refused(
+    elements: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_for(BuildSettings(element_paths=(elements,)))
+    change_content(elements)
+    with pytest.raises(BuildError, match="element below was changed after this run began"):
+        gather(recipe, tmp_path / "gathered")

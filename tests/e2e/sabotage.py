@@ -137,7 +137,6 @@ SABOTAGES = (
         check="kernel-modules",
         change=_delete("usr/lib/modules/*/kernel/net/netfilter/ipvs/ip_vs.ko*"),
     ),
-    Sabotage(name="root-filesystem-full", check="free-space", change=_fill),
     Sabotage(
         name="ssh-host-keys-left",
         check="no-ssh-host-keys",
@@ -158,6 +157,8 @@ SABOTAGES = (
         check="agent-scripts",
         change=_delete("usr/local/bin/lvs-masquerade.sh"),
     ),
+    # Last: the others need room to write.
+    Sabotage(name="root-filesystem-full", check="free-space", change=_fill),
     Sabotage(
         name="vip-cannot-be-plugged",
         check="vip-plugged",

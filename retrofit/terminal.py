@@ -74,15 +74,19 @@ def _bars() -> Iterator[Progress]:
 
 
 def logged_progress() -> Progress:
-    """Return a Progress that logs each new phrase, and an old one again only after a while."""
+    """Return a Progress that logs each new phrase, and an old one again only after a while.
+
+    What follows a colon is detail, which may change many times a second.
+    """
     log = structlog.get_logger("retrofit.progress")
     told: dict[str, float] = {}
 
     def progress(phrase: str, fraction: float | None) -> None:
         now = time.monotonic()
-        if now - told.get(phrase, -QUIET_SECONDS) < QUIET_SECONDS:
+        about = phrase.partition(":")[0]
+        if now - told.get(about, -QUIET_SECONDS) < QUIET_SECONDS:
             return
-        told[phrase] = now
+        told[about] = now
         if fraction is None:
             log.info("in progress", doing=phrase)
         else:

@@ -16,6 +16,8 @@ from typing import Any
 
 import click
 
+from tests.devcloud.places import spare_loopback_from_proxies
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / ".demo"
 CLOUD = DEMO / "cloud"
@@ -55,6 +57,7 @@ logs = "{demo}/logs"
 @click.group()
 def demo() -> None:
     """Show retrofit at work, on this machine alone."""
+    spare_loopback_from_proxies()
 
 
 @demo.command()

@@ -23,6 +23,7 @@ PHASES = {
     "cleanup": ("cleaning up", 0.95),
 }
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \| ")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SCRIPT = re.compile(r"dib-run-parts Running \S*/([^/]+)\.d/(\S+)")
 _HOOKS = re.compile(r"Running hooks from \S*/([^/]+)\.d$")
 # Making the filesystems and copying the tree into them has no hook to announce it.
@@ -34,7 +35,7 @@ _REASONS = tuple(
     for pattern in (
         r"stock_disk: ",
         r"No space left on device",
-        r"^(?:E|Err\S*): ",
+        r"^(?:> )?(?:E|Err\S*): ",
         r"^dpkg: error ",
         r"^(?:error|× ?|  [╰├]─▶)",  # noqa: RUF001  uv's way of telling
         r"\b[Ee]rror: |^ERROR\b|\bERROR: ",
@@ -77,8 +78,8 @@ class PhaseReader:
 
 
 def plain(line: str) -> str:
-    """Take the time off a line."""
-    return _TIMESTAMP.sub("", line)
+    """Take the time off a line, and whatever a terminal would obey."""
+    return _CONTROL.sub("", _TIMESTAMP.sub("", line))
 
 
 def lines_that_matter(log_file: Path) -> list[str]:

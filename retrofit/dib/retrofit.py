@@ -101,8 +101,9 @@ def build(
         )
     preflight.check_tools(job.paths.tools)
     preflight.check_privilege()
-    _make_directories(job)
+    _claim(job.paths.directory)
     try:
+        _make_directories(job)
         gather(recipe, job.paths.elements)
         tmpfs = _check_resources(job, source, found_format)
         progress("copying the source's disk", 0.02)
@@ -115,7 +116,6 @@ def build(
         _run(job, stock, tmpfs=tmpfs)
         image = _finish(job, stock)
     finally:
-        progress("cleaning up", None)
         with uninterrupted():
             clear(job.paths.directory)
             job.part.unlink(missing_ok=True)
@@ -124,16 +124,25 @@ def build(
     return image
 
 
+def _claim(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError as error:
+        raise BuildError(
+            f"{directory} is in use by another build",
+            hint="every build needs a work directory of its own",
+        ) from error
+    except OSError as error:
+        raise BuildError(
+            f"cannot make {directory}: {error.strerror}", hint="paths.work must be writable"
+        ) from error
+
+
 def _make_directories(job: _Job) -> None:
     paths = job.paths
-    if paths.directory.exists():
-        raise BuildError(
-            f"{paths.directory} is in use by another build",
-            hint="every build needs a work directory of its own",
-        )
     try:
         for directory in (
-            *(paths.directory, paths.temporary, paths.home, paths.elements),
+            *(paths.temporary, paths.home, paths.elements),
             *(paths.cache / "dib", paths.cache / "lockfiles"),
             *(job.log_file.parent, job.result.parent),
         ):
@@ -144,7 +153,7 @@ def _make_directories(job: _Job) -> None:
     except OSError as error:
         raise BuildError(
             f"cannot make {error.filename}: {error.strerror}",
-            hint="paths.work, paths.cache and paths.logs must be writable",
+            hint="paths.cache, paths.logs and the output's directory must be writable",
         ) from error
 
 
@@ -183,6 +192,11 @@ def _copy_disk(source: Path, source_format: str, target: Path) -> None:
     try:
         process.run([*CONVERT, *formats, source, target], timeout=CONVERT_TIMEOUT)
     except process.CommandError as error:
+        if "No space left" in error.stderr:
+            raise BuildError(
+                f"there is no space left for the source's disk in {target.parent}",
+                hint="free some, or set paths.work to a directory with more",
+            ) from error
         raise SourceError(
             f"cannot copy the source's disk: {error}",
             hint="take the image from its publisher once more",

@@ -103,9 +103,7 @@ class DiskNode(_Node):
 
     def create(self) -> None:
         """Fit the disk to the tree that was built, empty the partitions, attach the disk."""
-        inner = [extent["mount_point"] for extent in self.extents if extent["mount_point"] != "/"]
-        for extent in self.extents:
-            self._make_room(extent, inner)
+        self.fit_to_tree()
         table = gpt.read(self.image)
         for extent in self.extents:
             partition = _in_slot(table, extent["slot"])
@@ -115,6 +113,12 @@ class DiskNode(_Node):
                  "--length", str(partition.size), self.image]
             )  # fmt: skip
         self.attached("--read-only", sector_size=table.sector_size)
+
+    def fit_to_tree(self) -> None:
+        """Grow the disk if the tree needs more than it has."""
+        inner = [extent["mount_point"] for extent in self.extents if extent["mount_point"] != "/"]
+        for extent in self.extents:
+            self._make_room(extent, inner)
 
     def _make_room(self, extent: Mapping[str, Any], inner: list[str]) -> None:
         mount_point = extent["mount_point"]

@@ -29,6 +29,7 @@ LOCK = ".lock"
 UNFINISHED = ".retrofit-new-"
 BUILD = "build"
 TIMEOUT = 120.0
+DETACH_WAIT = 10.0
 GRACE = STOP_GRACE + 15.0
 
 
@@ -118,9 +119,7 @@ def clear(path: Path) -> list[str]:
         found.append(f"mount {mount_point}")
         if not _as_root("umount", mount_point):
             _as_root("umount", "--lazy", mount_point)
-    for device, backing in loop_devices(path):
-        found.append(f"loop device {device} of {backing}")
-        _as_root("losetup", "--detach", device)
+    found += _detach_loops(path)
     left = mount_points(path)
     if left:
         log.error("mounts could not be removed", directory=str(path), mounts=left)
@@ -132,6 +131,21 @@ def clear(path: Path) -> list[str]:
             # Made by root where we are somebody else.
             _as_root("rm", "--recursive", "--force", "--one-file-system", str(path))
     return found
+
+
+def _detach_loops(path: Path) -> list[str]:
+    """Detach, and wait until it is so: a killed build's mounts take a moment to go."""
+    found = []
+    deadline = time.monotonic() + DETACH_WAIT
+    while devices := loop_devices(path):
+        for device, backing in devices:
+            found.append(f"loop device {device} of {backing}")
+            _as_root("losetup", "--detach", device)
+        if time.monotonic() > deadline:
+            log.error("loop devices could not be detached", devices=devices)
+            break
+        time.sleep(0.1)
+    return list(dict.fromkeys(found))
 
 
 def _as_root(*argv: str) -> bool:

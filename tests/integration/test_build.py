@@ -254,7 +254,7 @@ def test_interruption_in_every_phase_leaves_nothing(
 def test_phrases_above_are_all_there_are(behaves: object, source: Path, work: Path) -> None:
     seen = []
     run(source, work, progress=lambda said, _: seen.append(said))
-    assert set(seen) == {*PHRASES, "cleaning up", "built"}
+    assert set(seen) == {*PHRASES, "built"}
 
 
 def test_interruption_while_it_runs_waits_for_its_clean_up(
@@ -276,6 +276,31 @@ def test_interruption_while_it_runs_waits_for_its_clean_up(
     finally:
         signal.signal(signal.SIGALRM, before)
     assert (record / "cleaned").exists()
+    assert_nothing_left(work)
+    assert alive(record) == []
+
+
+def test_second_interruption_ends_a_build_that_does_not_stop(
+    behaves: Callable[[str], Path], record: Path, source: Path, work: Path
+) -> None:
+    behaves("trap '' TERM; while :; do sleep 0.1; done")
+
+    def progress(said: str, _fraction: float | None) -> None:
+        if said == "installing packages":
+            signal.setitimer(signal.ITIMER_REAL, 0.3, 1)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(source, work, progress=progress)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 30
     assert_nothing_left(work)
     assert alive(record) == []
 

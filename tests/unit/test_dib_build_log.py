@@ -40,6 +40,9 @@ def matter(tmp_path: Path, output: str) -> list[str]:
          ["OSError: [Errno 5] broken"]),
         ("diskimage_builder...BlockDeviceSetupException: stock_disk: /boot needs 900 MiB\nE: other",
          ["diskimage_builder...BlockDeviceSetupException: stock_disk: /boot needs 900 MiB"]),
+        ("> E: Unable to locate package x\ninstall-packages failed with returncode 100",
+         ["> E: Unable to locate package x"]),
+        ("\x1b[31merror\x1b[0m: colourful\x07", ["error: colourful"]),
         ("one\ntwo", ["one", "two"]),
     ],
 )  # fmt: skip

@@ -54,6 +54,8 @@ def authority(name: str) -> Identity:
     certificate = (
         _builder(subject, subject, key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     return Identity(certificate=certificate, key=key)
@@ -67,11 +69,31 @@ def issued(by: Identity, name: str, *, dns_name: str | None = None) -> Identity:
         _builder(_named(name), by.certificate.subject, key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False
+        )
     )
     if dns_name is not None:
         names = x509.SubjectAlternativeName([x509.DNSName(dns_name)])
         builder = builder.add_extension(names, critical=False)
     return Identity(certificate=builder.sign(by.key, hashes.SHA256()), key=key)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Say what a key is for: Python 3.13 (in trixie's agent) refuses a CA that does not."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _named(name: str) -> x509.Name:

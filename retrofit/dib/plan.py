@@ -237,7 +237,7 @@ def mkfs_options(like: Superblock) -> str:
         *("-O", ",".join(("none", *like.features))),
         *("-b", str(like.block_size)),
         *("-I", str(like.inode_size)),
-        *("-i", str(like.blocks * like.block_size // like.inodes)),
+        *("-i", str(-(-like.blocks * like.block_size // like.inodes))),
         *("-m", f"{reserved:g}"),
     ]
     if "has_journal" in like.features and like.journal_size:

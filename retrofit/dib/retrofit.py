@@ -298,6 +298,6 @@ def _sha512(path: Path) -> str:
 def _keep_manifest(job: _Job) -> Path | None:
     if not job.paths.manifest.exists():
         return None
-    kept = job.log_file.with_name("manifest")
+    kept = job.log_file.with_suffix(".manifest")
     shutil.copyfile(job.paths.manifest, kept)
     return kept

@@ -159,6 +159,8 @@ def test_filesystems_keep_what_names_them_and_gain_no_feature(retrofitted: Retro
         assert new.superblock.block_size == old.superblock.block_size
         assert new.superblock.journal_size == old.superblock.journal_size
         assert new.superblock.clean
+        if new.partition.size == old.partition.size:
+            assert new.superblock.inodes == old.superblock.inodes
 
 
 def test_free_space_and_min_disk_are_true(retrofitted: Retrofitted) -> None:

@@ -178,6 +178,8 @@ def test_new_filesystem_is_like_the_source_whatever_its_size(
         old.reserved_blocks / old.blocks, abs=0.001
     )
     assert new.blocks / new.inodes == pytest.approx(old.blocks / old.inodes, rel=0.1)
+    same_size = ext4.superblock(disks.ext4(tmp_path / "same", 64 * MIB, options=options))
+    assert same_size.inodes == old.inodes
 
 
 def test_root_needs_no_sudo_and_others_keep_their_path(stock: StockDisk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -54,7 +55,14 @@ class Sabotage:
 
 def _delete(pattern: str) -> Callable[[Path], None]:
     def change(root: Path) -> None:
-        found = list(root.glob(pattern))
+        directory, _, name = pattern.rpartition("/")
+        # Not by glob alone: links of the image lead nowhere on the host, and glob looks after them.
+        found = [
+            path
+            for parent in root.glob(directory)
+            for path in parent.iterdir()
+            if fnmatch.fnmatchcase(path.name, name)
+        ]
         assert found, f"the image has no {pattern} to delete"
         for path in found:
             if path.is_dir() and not path.is_symlink():

@@ -53,6 +53,38 @@ def test_refuses_a_heartbeat_that_is_no_object() -> None:
         decode(envelope([1]), KEY)
 
 
+def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str:
+    """Let two contexts shake hands in memory; return what was read through the channel."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(to_client, to_server, server_hostname=name)
+    theirs = server.wrap_bio(to_server, to_client, server_side=True)
+    pending = [ours.do_handshake, theirs.do_handshake]
+    for _ in range(10):
+        for step in list(pending):
+            try:
+                step()
+                pending.remove(step)
+            except ssl.SSLWantReadError:
+                continue
+    ours.write(b"hello")
+    return theirs.read(5).decode()
+
+
+def test_certificates_satisfy_the_strictest_agent(tmp_path: Path) -> None:
+    made = Credentials.make("6e1f")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(made.server.write(tmp_path / "server.pem"))
+    server.load_verify_locations(cadata=made.client_ca.certificate_pem.decode())
+    server.verify_mode = ssl.CERT_REQUIRED
+    # What Python 3.13 sets by default, with which agents on it are served.
+    server.verify_flags |= ssl.VERIFY_X509_STRICT
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_cert_chain(made.client.write(tmp_path / "client.pem"))
+    client.load_verify_locations(cadata=made.server_ca.certificate_pem.decode())
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    assert shake_hands(server, client, "6e1f") == "hello"
+
+
 def dhcp_request(kind: int, mac: str = MANAGEMENT.mac) -> bytes:
     """Make a request as a client without address sends it."""
     chaddr = bytes.fromhex(mac.replace(":", ""))

@@ -105,9 +105,10 @@ class Trial:
     def answers(self) -> str:
         machine, last, asked = self.amphora.machine, "nothing", 0.0
         while machine.age < self.settings.timeout:
+            # Once somebody listens there, what it says is worth more than the console.
+            seen = last if "SSL" in last else machine.last_line()
             self.progress(
-                f"waiting for the agent: {machine.last_line()[:100]}",
-                machine.age / self.settings.timeout,
+                f"waiting for the agent: {seen[:100]}", machine.age / self.settings.timeout
             )
             try:
                 machine.require_alive()
@@ -287,6 +288,15 @@ class Trial:
                 time.sleep(3)
 
     def collect_evidence(self, log_dir: Path) -> None:
-        """Write what the guest knows about its troubles."""
-        text = self.guest.troubles() if self.amphora.probe.poll() else "nobody answers inside\n"
+        """Write what the guest knows about its troubles, and let it write what it has to its disk.
+
+        A power cut then finds there whatever the guest meant to keep.
+        """
+        text = "nobody answers inside the machine\n"
+        if self.amphora.probe.poll():
+            try:
+                text = self.guest.troubles()
+                self.guest.sync()
+            except CheckFailedError as silence:
+                text = f"{silence}\n"
         (log_dir / "journal-of-failed.log").write_text(text)

@@ -104,6 +104,7 @@ def test_a_synced_image_becomes_the_promoted_booted_amphora(site: Site, tmp_path
     tagged = list(glance.images.list(filters={"tag": ["octavia-amphora"], "status": "active"}))
     assert [image.id for image in tagged] == [report["image_id"]]
     (image,) = tagged
+    assert site.devcloud.octavia_answer() == image.id  # by Octavia's own image driver
     assert image.keys() >= CONTRACT
     assert image.name == "amphora-haproxy-x86_64-ubuntu-24.04-20260911"
     assert image.retrofit_verification in {"boot-tcg", "boot-kvm"}

@@ -150,8 +150,8 @@ def _how(settings: BuildSettings, paths: BuildPaths, *, tmpfs: bool) -> dict[str
         # Whether there is memory enough has been decided; 1 lets disk-image-create agree.
         **({"DIB_MIN_TMPFS": "1"} if tmpfs else {"DIB_NO_TMPFS": "1"}),
         "DIB_STOCK_DISK": str(paths.disk),
-        "DIB_STOCK_APT_SOURCES": str(settings.apt_sources or ""),
-        "DIB_STOCK_CA_BUNDLE": str(settings.ca_bundle or ""),
+        "DIB_STOCK_APT_SOURCES": _absolute(settings.apt_sources),
+        "DIB_STOCK_CA_BUNDLE": _absolute(settings.ca_bundle),
         "DIB_DISTRIBUTION_MIRROR": settings.archive_mirror or "",
         "DIB_STOCK_SECURITY_MIRROR": settings.security_mirror or "",
         "DIB_STOCK_CLOUD_ARCHIVE_MIRROR": settings.cloud_archive_mirror or "",
@@ -165,11 +165,16 @@ def _agent(settings: BuildSettings, paths: BuildPaths) -> dict[str, str]:
     if settings.agent != "pypi":
         return {}
     return {
-        "DIB_AMPHORA_AGENT_CONSTRAINTS": str(settings.agent_constraints or ""),
+        "DIB_AMPHORA_AGENT_CONSTRAINTS": _absolute(settings.agent_constraints),
         "DIB_AMPHORA_PYTHON_INDEX": settings.python_index or "",
         "DIB_AMPHORA_UV": str(paths.tools / "uv"),
         "DIB_AMPHORA_UV_CACHE": str(paths.cache / "uv"),
     }
+
+
+def _absolute(path: Path | None) -> str:
+    # The build has a working directory of its own.
+    return str(path.absolute()) if path else ""
 
 
 def _source(stock: StockDisk, recipe: Recipe) -> dict[str, str]:

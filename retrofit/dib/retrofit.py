@@ -79,12 +79,15 @@ def build(
     Raises SourceError for a source that cannot be used, BuildError for everything else.
     """
     began = time.monotonic()
+    # qemu-img takes what stands before a colon for a protocol, unless a slash comes first.
+    source = source.absolute()
     job = _Job(
         recipe=recipe,
         settings=settings,
         architecture=DEBIAN_ARCHITECTURES[architecture],
         paths=BuildPaths(
-            directory=work_dir.absolute() / BUILD,
+            # The kernel names backing files and mount points by their real paths.
+            directory=work_dir.resolve() / BUILD,
             cache=cache_dir.absolute(),
             tools=Path(sys.executable).parent,
         ),

@@ -162,6 +162,14 @@ def test_qcow2_source_and_output_elsewhere(
     assert_nothing_left(work)
 
 
+def test_name_of_the_source_is_never_a_protocol(
+    behaves: object, source: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nbd:stock").symlink_to(source)
+    assert run(Path("nbd:stock"), work).virtual_size == 256 * MIB
+
+
 def test_environment_is_our_own(
     behaves: object, record: Path, source: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +209,18 @@ def test_what_a_build_leaves_attached_is_detached(
     behaves('losetup --find "$DIB_STOCK_DISK"; trap - EXIT; exit 1')
     with pytest.raises(BuildError):
         run(source, work)
+    assert_nothing_left(work)
+
+
+def test_work_directory_behind_a_link_is_cleared_as_well(
+    behaves: Callable[[str], Path], source: Path, work: Path, tmp_path: Path
+) -> None:
+    behaves('losetup --find "$DIB_STOCK_DISK"; trap - EXIT; exit 1')
+    work.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(work)
+    with pytest.raises(BuildError):
+        run(source, link)
     assert_nothing_left(work)
 
 

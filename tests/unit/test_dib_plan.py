@@ -108,6 +108,15 @@ def test_settings_reach_the_elements(stock: StockDisk, tmp_path: Path) -> None:
     assert expected.items() <= environment.items()
 
 
+def test_relative_paths_mean_the_directory_we_are_in(
+    stock: StockDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bundle.pem").touch()
+    environment = plan(stock, ca_bundle="bundle.pem").environment
+    assert environment["DIB_STOCK_CA_BUNDLE"] == f"{tmp_path}/bundle.pem"
+
+
 def test_temporary_files_are_where_a_sweep_looks(stock: StockDisk) -> None:
     environment = plan(stock).environment
     assert environment["TMPDIR"] == environment["TMP_DIR"] == "/work/build/tmp"

@@ -19,9 +19,10 @@ def bill(subject: Subject) -> Bom:
     distribution = system.id if system is not None else "debian"
     version = system.version_id if system is not None else ""
     bom = Bom()
-    bom.metadata.component = Component(
+    whole = Component(
         name="amphora", type=ComponentType.OPERATING_SYSTEM, version=str(system or "")
     )
+    bom.metadata.component = whole
     for package in subject.packages.values():
         qualifiers = {"arch": package.architecture, "distro": f"{distribution}-{version}"}
         bom.components.add(
@@ -47,6 +48,7 @@ def bill(subject: Subject) -> Bom:
                     bom_ref=f"pypi:{name}",
                 )
             )
+    bom.register_dependency(whole, bom.components)
     return bom
 
 

@@ -34,7 +34,9 @@ def inventory(*images: Image) -> Inventory:
 
 
 def source(version: str = "20260911") -> Source:
-    return choose_source([synced(version)], SourceSettings(), own_project=OWN).require()
+    chosen = choose_source([synced(version)], SourceSettings(), own_project=OWN).source
+    assert chosen is not None
+    return chosen
 
 
 def decision(*images: Image, version: str = "20260911", force: bool = False) -> Decision:

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrofit.config import SourceSettings
-from retrofit.errors import SourceError
 from retrofit.model import Image, version_key
 from retrofit.source import SourceChoice, choose_source
 from tests.unit.images import NOW, OWN, amphora, synced
@@ -92,11 +91,10 @@ def test_trusts_configured_owners() -> None:
 
 
 def test_says_what_was_looked_for_and_what_exists_when_nothing_fits() -> None:
-    with pytest.raises(SourceError) as caught:
-        choose(synced(release="20.04"), series=["noble"]).require()
-    assert "looked for series noble; architecture x86_64" in caught.value.message
-    assert "release 20.04 is not in source.series" in caught.value.message
-    assert caught.value.exit_code == 4
+    refusal = choose(synced(release="20.04"), series=["noble"]).refusal()
+    assert "looked for series noble; architecture x86_64" in refusal.message
+    assert "release 20.04 is not in source.series" in refusal.message
+    assert refusal.exit_code == 4
 
 
 def test_accepts_an_explicit_image_without_the_synchronisers_marks() -> None:
@@ -108,8 +106,9 @@ def test_accepts_an_explicit_image_without_the_synchronisers_marks() -> None:
 
 def test_refuses_an_explicit_image_that_is_no_disk() -> None:
     image = synced(disk_format="iso")
-    with pytest.raises(SourceError, match="disk format is iso"):
-        choose(image, image=image.id).require()
+    chosen = choose(image, image=image.id)
+    assert chosen.source is None
+    assert "disk format is iso" in chosen.refusal().message
 
 
 @given(st.randoms(use_true_random=False))

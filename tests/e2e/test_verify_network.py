@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 
 from retrofit import process
+from retrofit.verify.boot.heartbeat import await_heartbeat
 from retrofit.verify.boot.load_balancer import MEMBER_PORT, member
 from retrofit.verify.boot.network import MANAGEMENT, VIP, isolated
+from retrofit.verify.record import CheckFailedError
 from tests.e2e.leftovers import network_namespaces
 
 
@@ -56,6 +62,40 @@ def test_the_namespace_ends_with_the_block() -> None:
         assert str(namespace.path.readlink()) not in before
         assert network_namespaces() > before
     assert network_namespaces() <= before
+
+
+def beat(**fields: object) -> bytes:
+    payload = zlib.compress(json.dumps({"id": "6e1f", "ver": 3, **fields}).encode())
+    return payload + hmac.new(b"key", payload, hashlib.sha256).hexdigest().encode()
+
+
+def test_a_heartbeat_is_waited_for_until_it_reports_the_listeners() -> None:
+    with isolated() as namespace, namespace.open_socket(socket.SOCK_DGRAM) as inside:
+        inside.bind((MANAGEMENT.ours, 5555))
+        with namespace.open_socket(socket.SOCK_DGRAM) as amphora:
+            for heartbeat in (
+                b"garbage",
+                beat(id="another"),
+                beat(listeners={}),
+                beat(listeners={"a": {"status": "OPEN"}}),
+                beat(seq=7, listeners={"a": {"status": "OPEN"}, "b": {"status": "OPEN"}}),
+            ):
+                amphora.sendto(heartbeat, (MANAGEMENT.ours, 5555))
+        message = await_heartbeat(
+            inside, key="key", amphora_id="6e1f", timeout=5, listeners=["a", "b"]
+        )
+        assert message["seq"] == 7
+
+
+def test_what_came_instead_of_a_heartbeat_is_said() -> None:
+    with isolated() as namespace, namespace.open_socket(socket.SOCK_DGRAM) as inside:
+        inside.bind((MANAGEMENT.ours, 5555))
+        with pytest.raises(CheckFailedError, match="none came"):
+            await_heartbeat(inside, key="key", amphora_id="6e1f", timeout=0.1)
+        with namespace.open_socket(socket.SOCK_DGRAM) as amphora:
+            amphora.sendto(beat(ver=2), (MANAGEMENT.ours, 5555))
+        with pytest.raises(CheckFailedError, match="1 came, and it is of version 2"):
+            await_heartbeat(inside, key="key", amphora_id="6e1f", timeout=0.5)
 
 
 KILLED = """

@@ -12,6 +12,7 @@ import json
 import socket
 import time
 import zlib
+from collections.abc import Collection
 from typing import Any
 
 from retrofit.verify.record import CheckFailedError
@@ -39,9 +40,16 @@ def decode(envelope: bytes, key: str) -> dict[str, Any]:
 
 
 def await_heartbeat(
-    listener: socket.socket, *, key: str, amphora_id: str, timeout: float
+    listener: socket.socket,
+    *,
+    key: str,
+    amphora_id: str,
+    timeout: float,
+    listeners: Collection[str] = (),
 ) -> dict[str, Any]:
     """Wait up to `timeout` seconds for a heartbeat that is authentic and this amphora's.
+
+    With `listeners`, for one that reports all of these load balancer listeners as open.
 
     Raises CheckFailedError that says what came instead.
     """
@@ -63,7 +71,15 @@ def await_heartbeat(
             wrong = f"it is of amphora {message.get('id')}"
         elif message.get("ver") != VERSION:
             wrong = f"it is of version {message.get('ver')}, expected {VERSION}"
+        elif closed := [each for each in listeners if not _is_open(message, each)]:
+            wrong = f"it does not report listener {closed[0]} as OPEN"
         else:
             return message
     said = f"{came} came, and {wrong}" if came else "none came"
     raise CheckFailedError(f"no heartbeat within {timeout:g} s: {said}")
+
+
+def _is_open(message: dict[str, Any], listener: str) -> bool:
+    reported = message.get("listeners")
+    entry = reported.get(listener) if isinstance(reported, dict) else None
+    return isinstance(entry, dict) and entry.get("status") == "OPEN"

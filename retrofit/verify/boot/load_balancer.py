@@ -46,6 +46,9 @@ class LoadBalancer:
         with an uploaded certificate, and Prometheus metrics.
         """
         listeners = self.listeners
+        # The health daemon takes a backend's name apart: `<pool>:<listener>`.
+        pool = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id} pool"))
+        backends = {kind: f"{pool}:{listeners[kind]}" for kind in ("plain", "terminated")}
         peer = peer_name(self.amphora_id)
         certificate = f"{CERTIFICATE_DIRECTORY}/{self.id}/{self.certificate_name}"
         return f"""\
@@ -94,17 +97,21 @@ frontend {listeners["plain"]}
     maxconn 1000
     bind {VIP_ADDRESS}:{HTTP_PORT}
     mode http
-    default_backend pool
+    default_backend {backends["plain"]}
     timeout client 50000
 
 frontend {listeners["terminated"]}
     maxconn 1000
     bind {VIP_ADDRESS}:{TLS_PORT} ssl crt {certificate}
     mode http
-    default_backend pool
+    default_backend {backends["terminated"]}
     timeout client 50000
+{"".join(_backend(name) for name in backends.values())}"""
 
-backend pool
+
+def _backend(name: str) -> str:
+    return f"""
+backend {name}
     mode http
     balance roundrobin
     http-reuse safe

@@ -77,6 +77,7 @@ class Trial:
             ("http-through-haproxy", self.serves_http, (STARTED,)),
             ("https-through-haproxy", self.serves_https, (STARTED,)),
             ("prometheus-metrics", self.serves_metrics, (STARTED,)),
+            ("heartbeat-reports-listeners", self.heartbeat_reports_listeners, (STARTED,)),
             ("agent-details", self.details, (STARTED,)),
             (COMPLETE, self.boot_completes, (ANSWERS,)),
             ("no-failed-unit", self.no_failed_unit, (COMPLETE,)),
@@ -168,9 +169,10 @@ class Trial:
 
     def details(self) -> str:
         answer = self.agent.expect("GET", f"/{API_VERSION}/details").fields()
-        if answer.get("haproxy_count") != 1 or "networks" not in answer:
+        missing = [key for key in ("networks", "memory", "disk", "load") if key not in answer]
+        if missing or not answer.get("active"):
             raise CheckFailedError(f"GET /1.0/details says {json.dumps(answer)[:400]}")
-        return f"{answer.get('cpu_count')} processors, 1 HAProxy"
+        return f"active, networks {', '.join(answer['networks'])}"
 
     def heartbeat(self) -> str:
         message = await_heartbeat(
@@ -180,6 +182,16 @@ class Trial:
             timeout=HEARTBEAT_TIMEOUT,
         )
         return f"authentic, version {message['ver']}, sequence {message.get('seq')}"
+
+    def heartbeat_reports_listeners(self) -> str:
+        await_heartbeat(
+            self.amphora.heartbeats,
+            key=self.amphora.heartbeat_key,
+            amphora_id=self.amphora.id,
+            timeout=HEARTBEAT_TIMEOUT,
+            listeners=self.balancer.listeners.values(),
+        )
+        return f"{', '.join(self.balancer.listeners)} are OPEN"
 
     def plugs_vip(self) -> str:
         body = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import http.client
@@ -21,6 +22,7 @@ from retrofit import process
 from retrofit.verify.boot.heartbeat import await_heartbeat
 from retrofit.verify.boot.load_balancer import MEMBER_PORT, member
 from retrofit.verify.boot.network import MANAGEMENT, VIP, isolated
+from retrofit.verify.boot.probe import Probe
 from retrofit.verify.record import CheckFailedError
 from tests.e2e.leftovers import network_namespaces
 
@@ -62,6 +64,31 @@ def test_the_namespace_ends_with_the_block() -> None:
         assert str(namespace.path.readlink()) not in before
         assert network_namespaces() > before
     assert network_namespaces() <= before
+
+
+def test_the_probe_asks_and_hears_and_gives_up_for_good() -> None:
+    with isolated() as namespace:
+        probe = Probe(namespace)
+        assert not probe.poll()
+        with namespace.connect(("127.0.0.1", probe.port), 5) as guest:
+            guest.sendall(b"ready\n" + base64.b64encode(b"6.1.0\n") + b"\n")
+            assert probe.ask("uname -r", timeout=5) == "6.1.0\n"
+            assert base64.b64decode(guest.recv(100)) == b"uname -r"
+            with pytest.raises(CheckFailedError, match="no answer from inside"):
+                probe.ask("sleep 100", timeout=0.1)
+            guest.sendall(base64.b64encode(b"late") + b"\n")
+            with pytest.raises(CheckFailedError, match="no answer from inside"):
+                probe.ask("uname -r", timeout=5)
+            assert not probe.poll()
+        probe.close()
+
+
+def test_a_machine_without_cloud_init_is_not_waited_for_for_ever() -> None:
+    with isolated() as namespace:
+        probe = Probe(namespace)
+        with pytest.raises(CheckFailedError, match="cloud-init has not run"):
+            probe.ask("uname -r", timeout=0.3)
+        probe.close()
 
 
 def beat(**fields: object) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import socket
-import threading
 import time
 
 from retrofit.verify.boot.network import Namespace
@@ -40,8 +39,8 @@ class Probe:
         self.port: int = self._listener.getsockname()[1]
         self._connection: socket.socket | None = None
         self._buffer = b""
-        self._lock = threading.Lock()
-        self.ready = False
+        self._ready = False
+        self._silent: CheckFailedError | None = None
 
     def close(self) -> None:
         """Hang up."""
@@ -50,49 +49,58 @@ class Probe:
             self._connection.close()
 
     def poll(self) -> bool:
-        """Say whether the guest's end has reported, without waiting for it."""
-        if not self.ready:
+        """Say whether somebody inside will answer, without waiting for it."""
+        if not self._ready and self._silent is None:
             try:
-                self.ready = self._line(0.05) == READY
-            except (TimeoutError, ConnectionError):
+                self._ready = self._line(0.05) == READY
+            except OSError:
                 return False
-        return self.ready
+        return self._ready and self._silent is None
 
     def ask(self, script: str, *, timeout: float = 120.0) -> str:
         """Run a shell script in the guest and return what it printed, errors included.
 
-        Raises CheckFailedError when the guest does not answer within `timeout` seconds.
+        Raises CheckFailedError when the guest does not answer within `timeout` seconds; from then
+        on at once, because a late answer would be taken for another question's.
         """
-        with self._lock:
-            deadline = time.monotonic() + timeout
-            while not self.poll():
-                if time.monotonic() > deadline:
-                    raise CheckFailedError(
-                        "cloud-init has not run the config drive's user data, so nothing can be"
-                        " asked inside"
-                    )
-                time.sleep(0.2)
-            assert self._connection is not None  # noqa: S101 -- ready implies it
-            try:
-                self._connection.settimeout(timeout)
-                self._connection.sendall(base64.b64encode(script.encode()) + b"\n")
-                answer = self._line(max(1.0, deadline - time.monotonic()))
-            except OSError as error:
-                raise CheckFailedError(f"no answer from inside the machine: {error}") from error
-        return base64.b64decode(answer).decode(errors="replace")
+        deadline = time.monotonic() + timeout
+        while not self.poll():
+            if self._silent is not None:
+                raise self._silent
+            if time.monotonic() > deadline:
+                raise CheckFailedError(
+                    "cloud-init has not run the config drive's user data, so nothing can be asked"
+                    " inside"
+                )
+            time.sleep(0.2)
+        try:
+            self._send(base64.b64encode(script.encode()) + b"\n", timeout)
+            answer = self._line(max(1.0, deadline - time.monotonic()))
+            return base64.b64decode(answer, validate=True).decode(errors="replace")
+        except (OSError, ValueError) as error:
+            self._silent = CheckFailedError(f"no answer from inside the machine: {error}")
+            raise self._silent from error
+
+    def _send(self, data: bytes, timeout: float) -> None:
+        if self._connection is None:
+            raise ConnectionError("nobody has connected")
+        self._connection.settimeout(timeout)
+        self._connection.sendall(data)
 
     def _line(self, timeout: float) -> bytes:
+        """Return the next line; TimeoutError when it is not whole in time."""
         deadline = time.monotonic() + timeout
         if self._connection is None:
             self._listener.settimeout(timeout)
             self._connection, _ = self._listener.accept()
         while b"\n" not in self._buffer:
-            self._connection.settimeout(max(0.01, deadline - time.monotonic()))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("it did not come in time")
+            self._connection.settimeout(left)
             data = self._connection.recv(65536)
             if not data:
                 raise ConnectionError("the machine has hung up")
             self._buffer += data
-            if time.monotonic() > deadline and b"\n" not in self._buffer:
-                raise TimeoutError("no whole line yet")
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.strip()

@@ -28,8 +28,6 @@ LOST = re.compile(
     r"|You are in emergency mode[^\r\n]*"
     r"|Entering emergency mode[^\r\n]*"
     r"|No bootable device[^\r\n]*"
-    r"|error: no such device[^\r\n]*"
-    r"|Boot failed: not a bootable disk[^\r\n]*"
     r"|grub rescue>"
     r"|ALERT!  .* does not exist[^\r\n]*"
 )

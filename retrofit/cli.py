@@ -163,7 +163,7 @@ def plan(context: click.Context, force: bool, verbose: bool) -> None:
     ]
     render.show_plans(plans, invocation.output, verbose=verbose or context.meta["verbose"])
     for planned in plans:
-        planned.choice.require()
+        planned.require()
 
 
 @retrofit.command("list")

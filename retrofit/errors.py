@@ -38,6 +38,10 @@ class SourceError(RetrofitError):
     code = "source"
 
 
+class SourceVanishedError(SourceError):
+    """The source was deleted between the choice and the end of its download."""
+
+
 class BuildError(RetrofitError):
     """The retrofit did not produce an image."""
 

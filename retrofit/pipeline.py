@@ -21,12 +21,12 @@ from retrofit.errors import (
     InterruptedRunError,
     PublishError,
     RetrofitError,
-    SourceError,
+    SourceVanishedError,
     VerifyError,
 )
 from retrofit.lock import held
 from retrofit.model import BuiltImage, Image, Source, Verdict
-from retrofit.plan import Inventory, Plan, ids, is_eligible, is_whole, plan, rotate
+from retrofit.plan import Inventory, Plan, Rotation, ids, is_eligible, is_whole, plan, rotate
 from retrofit.progress import Progress, silent
 from retrofit.publish import image_attributes
 from retrofit.report import RunReport
@@ -108,21 +108,27 @@ def run_once(
 
 
 def _run(run: Run, *, force: bool) -> None:
+    glance = Glance.connect(run.target.cloud)
+    try:
+        _bring_up_to_date(run, glance, force=force)
+    except SourceVanishedError as error:
+        # The synchroniser replaces sources at any time; a second loss in one run is no accident.
+        log.warning("source vanished, choosing once more", error=error.message)
+        run.report.notes.append(f"{error.message}; chosen once more")
+        _bring_up_to_date(run, glance, force=force)
+
+
+def _bring_up_to_date(run: Run, glance: Glance, *, force: bool) -> None:
     target, report = run.target, run.report
     with report.step("plan"):
-        glance = Glance.connect(target.cloud)
         planned = survey(target, run.settings, glance, recipe=run.recipe.digest, force=force)
-        report.notes.extend(planned.warnings)
     with report.step("sweep"):
         _sweep_records(run, glance, planned)
-    source = planned.choice.require()
+    source, decision = planned.require()
     report.source = source
-    decision = planned.decision
-    if decision is None:
-        raise SourceError("there is no decision without a source")  # require() has raised
-    report.notes.extend(decision.notes)
+    report.reasons[:] = decision.reasons
+    report.notes.extend((*planned.warnings, *decision.notes))
     report.image_id = planned.promoted.id if planned.promoted else None
-    report.reasons.extend(decision.reasons)
     if decision.build:
         log.info("build decided", reasons=decision.reasons, source=source.version)
         chosen = _make(run, glance, source)
@@ -130,14 +136,17 @@ def _run(run: Run, *, force: bool) -> None:
         chosen = decision.promote
     else:
         report.reasons.append(_why_unchanged(planned, source))
-        _rotate(run, glance, promoted=report.image_id)
+        _demote_others(run, glance, promoted=report.image_id)
+        _retire(run, glance, promoted=report.image_id)
         report.outcome = "unchanged"
         return
     with report.step("promote"):
         _promote(run, glance, chosen)
-    with report.step("rotate"):
-        _rotate(run, glance, promoted=chosen.id)
-    _ask_as_octavia(run, glance, chosen)
+    with report.step("demote"):
+        _demote_others(run, glance, promoted=chosen.id)
+        _ask_as_octavia(run, glance, chosen)
+    with report.step("retire"):
+        _retire(run, glance, promoted=chosen.id)
     report.outcome = "published"
 
 
@@ -277,33 +286,46 @@ def _promote(run: Run, glance: Glance, image: Image) -> None:
     if current.hidden:
         glance.update(image.id, {"os_hidden": False})
     glance.tag(image.id, run.target.publish.tag)
-    glance.update(
-        image.id, {"retrofit_promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    )
+    _mark_promoted(glance, image)
     run.report.promoted.append(image.id)
     run.report.image_id = image.id
     log.info("image promoted", image_id=image.id, name=image.name)
 
 
-def _rotate(run: Run, glance: Glance, *, promoted: str | None) -> None:
-    """Take the tag from every other image of the target, hide them, and delete what may go."""
-    target, report = run.target, run.report
-    inventory = take_inventory(target, glance)
+def _mark_promoted(glance: Glance, image: Image) -> None:
+    """Record that an image was promoted once; without the tag, that then means: demoted."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    glance.update(image.id, {"retrofit_promoted_at": now})
+
+
+def _rotation(run: Run, glance: Glance, promoted: str | None) -> Rotation:
+    """Look again and say who leaves; nobody does unless `promoted` is seen to stand there."""
+    tag = run.target.publish.tag
+    inventory = take_inventory(run.target, glance)
     standing = next((image for image in inventory.images if image.id == promoted), None)
-    if standing is None or not is_eligible(standing, target.publish.tag):
-        return  # nothing stands on the stage: nobody leaves it
+    if standing is None or not is_eligible(standing, tag):
+        return rotate(inventory, run.target, promoted=None)
     if not standing.property("retrofit_promoted_at"):  # a run died between tag and mark
-        glance.update(
-            standing.id, {"retrofit_promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        )
-    rotation = rotate(inventory, target, promoted=promoted)
-    report.notes.extend(rotation.notes)
+        _mark_promoted(glance, standing)
+    return rotate(inventory, run.target, promoted=promoted)
+
+
+def _demote_others(run: Run, glance: Glance, *, promoted: str | None) -> None:
+    """Take the tag from every other image of the target, and hide them."""
+    rotation = _rotation(run, glance, promoted)
     for image in rotation.demote:
-        glance.untag(image.id, target.publish.tag)
-        report.demoted.append(image.id)
+        glance.untag(image.id, run.target.publish.tag)
+        run.report.demoted.append(image.id)
         log.info("image demoted", image_id=image.id, name=image.name)
     for image in rotation.hide:
         glance.update(image.id, {"os_hidden": True})
+
+
+def _retire(run: Run, glance: Glance, *, promoted: str | None) -> None:
+    """Delete what retention no longer wants; only reached when nothing in this run failed."""
+    report = run.report
+    rotation = _rotation(run, glance, promoted)
+    report.notes.extend(rotation.notes)
     for image in rotation.retire:
         removal = glance.delete(image.id)
         if removal in {Removal.DELETED, Removal.GONE}:

@@ -238,6 +238,12 @@ class Plan:
     sweep: tuple[Image, ...]
     warnings: tuple[str, ...]
 
+    def require(self) -> tuple[Source, Decision]:
+        """Return the source and what to do with it; raises SourceError when there is none."""
+        if self.choice.source is None or self.decision is None:
+            raise self.choice.refusal()
+        return self.choice.source, self.decision
+
 
 def plan(
     inventory: Inventory,

@@ -31,14 +31,12 @@ class SourceChoice:
     rejected: tuple[Rejection, ...]
     wanted: str
 
-    def require(self) -> Source:
-        """Return the source, or raise SourceError that says what was looked for and what exists."""
-        if self.source is not None:
-            return self.source
+    def refusal(self) -> SourceError:
+        """Return the error that says what was looked for and what exists."""
         seen = "".join(f"\n  {no.subject}: {no.reason}" for no in self.rejected[:20])
         more = len(self.rejected) - 20
         seen += f"\n  and {more} more" if more > 0 else ""
-        raise SourceError(
+        return SourceError(
             f"no usable source image: looked for {self.wanted}"
             + (f"; found{seen}" if seen else "; found no Ubuntu image at all"),
             hint="let the simplestreams synchroniser fetch one of these series, or widen"

@@ -17,7 +17,7 @@ from retrofit.cloud.config import cloud_region
 from retrofit.cloud.errors import MissingImageError, translated
 from retrofit.cloud.image import as_image, holds
 from retrofit.config import CloudSettings
-from retrofit.errors import ConfigError, PublishError, SourceError
+from retrofit.errors import ConfigError, PublishError, SourceError, SourceVanishedError
 from retrofit.model import Image
 from retrofit.progress import Progress, silent
 
@@ -119,7 +119,7 @@ class Glance:
                     raise SourceError(f"{name} has no data", hint="check the Glance store")
                 received = _write(chunks, path, image.size, progress)
         except MissingImageError as error:
-            raise SourceError(
+            raise SourceVanishedError(
                 f"{name} vanished", hint="the synchroniser may have replaced it; run again"
             ) from error
         except BrokenPipeError as error:  # the client's way to say that the hash differs

@@ -163,7 +163,7 @@ def test_publishes_an_image_that_says_where_it_came_from(
     assert glance.octavia_takes(TAG).id == image.id
     assert nothing_left(settings)
     assert [name for name, _ in report.steps] == [
-        "plan", "sweep", "fetch", "build", "verify", "upload", "promote", "rotate",
+        "plan", "sweep", "fetch", "build", "verify", "upload", "promote", "demote", "retire",
     ]  # fmt: skip
 
 
@@ -328,6 +328,23 @@ def test_ignores_a_tenants_look_alike(
         tenant.images.upload(planted.id, file)
     wanted = add_source("20260911")
     assert run().source.image.id == wanted
+
+
+def test_chooses_once_more_when_the_source_vanishes_during_its_download(
+    run: Any, add_source: Any, devcloud: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = add_source("20260910"), add_source("20260911")
+    original = Glance.download
+
+    def download_of_what_is_just_deleted(self: Glance, image: Any, *args: Any) -> None:
+        if image.id == newer:
+            devcloud.glance(devcloud.cloud).images.delete(newer)
+        original(self, image, *args)
+
+    monkeypatch.setattr(Glance, "download", download_of_what_is_just_deleted)
+    report = run()
+    assert (report.outcome, report.source.image.id) == ("published", older)
+    assert any("vanished; chosen once more" in note for note in report.notes)
 
 
 STEPS_TO_DIE_AFTER = ["create", "upload", "tag", "untag", "update", "delete"]

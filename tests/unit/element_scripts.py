@@ -48,6 +48,8 @@ def within(script: Path, root: Path, **environment: str) -> subprocess.Completed
     fakes = root / "fakes"
     fakes.mkdir(exist_ok=True)
     for name in FAKES:
+        if (fakes / name).exists():
+            continue
         (fakes / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {root}/commands\n')
         (fakes / name).chmod(0o755)
     # awk is found by /etc/alternatives.

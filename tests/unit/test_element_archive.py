@@ -102,7 +102,8 @@ UBUNTU_ARCHIVE = ELEMENTS / "stock-archive/pre-install.d/03-stock-archive-ubuntu
 
 
 def _on_ubuntu(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    (root / "etc/apt/sources.list.d").mkdir(parents=True)
+    for directory in ("sources.list.d", "trusted.gpg.d"):
+        (root / "etc/apt" / directory).mkdir(parents=True, exist_ok=True)
     return within(UBUNTU_ARCHIVE, root, DISTRO_NAME="ubuntu", DIB_RELEASE="jammy", **environment)
 
 
@@ -187,3 +188,19 @@ def test_the_image_gets_its_own_sources_back(tmp_path: Path) -> None:
     assert list((tmp_path / "etc/apt/sources.list.d").iterdir()) == [other]
     assert list((tmp_path / "etc/apt/apt.conf.d").iterdir()) == []
     assert not build.parent.exists()
+
+
+def test_the_key_of_a_ppa_goes_with_its_sources(tmp_path: Path) -> None:
+    own = write_file(tmp_path, "etc/apt/trusted.gpg.d/own.gpg", "key")
+    adding = "#!/bin/sh\necho key > /etc/apt/trusted.gpg.d/ppa.gpg\n"
+    write_file(tmp_path, "fakes/add-apt-repository", adding).chmod(0o755)
+    write_file(tmp_path, "etc/apt/sources.list", JAMMY)
+
+    within(SOURCES, tmp_path)
+    during = _on_ubuntu(tmp_path, DIB_STOCK_PPAS="ppa:one/a")
+    added = (tmp_path / "etc/apt/trusted.gpg.d/ppa.gpg").exists()
+    after = within(RESTORE, tmp_path)
+
+    assert (during.returncode, after.returncode) == (0, 0), during.stderr + after.stderr
+    assert added
+    assert list((tmp_path / "etc/apt/trusted.gpg.d").iterdir()) == [own]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
@@ -114,28 +115,41 @@ def run_logged(
     Raises CommandError as `run` does.
     """
     words = [str(word) for word in argv]
-    deadline = time.monotonic() + timeout
     with log_file.open("ab", buffering=0) as sink:
         sink.write(f"$ {shlex.join(words)}\n".encode())
-        with (
-            log_file.open("rb") as follow,
-            _started(words, env=env, cwd=cwd, stdin=lifeline, merged_into=sink.fileno()) as child,
-        ):
+        with log_file.open("rb") as follow:
+            # Before the command starts, or its first lines would be passed over.
             follow.seek(0, os.SEEK_END)
-            pending = b""
-            while True:
-                ended = child.poll() is not None
-                while chunk := follow.read(LOG_CHUNK):
-                    pending = _tell_lines(pending + chunk, on_line)
-                if ended:
-                    _tell_lines(pending + b"\n" if pending else b"", on_line)
-                    break
-                if time.monotonic() > deadline:
-                    message = f"{words[0]} did not finish within {timeout:g} s"
-                    raise CommandError(words, message, returncode=None)
-                time.sleep(0.2)
+            with _started(
+                words, env=env, cwd=cwd, stdin=lifeline, merged_into=sink.fileno()
+            ) as child:
+                _follow(child, follow, words, timeout=timeout, on_line=on_line)
     if child.returncode != 0:
         raise _failure(words, child.returncode, "")
+
+
+def _follow(
+    child: Child,
+    output: BinaryIO,
+    words: list[str],
+    *,
+    timeout: float,
+    on_line: Callable[[str], None] | None,
+) -> None:
+    """Tell the lines of `output` until the child ends. Raises CommandError after `timeout`."""
+    deadline = time.monotonic() + timeout
+    pending = b""
+    while True:
+        ended = child.poll() is not None
+        while chunk := output.read(LOG_CHUNK):
+            pending = _tell_lines(pending + chunk, on_line)
+        if ended:
+            _tell_lines(pending + b"\n" if pending else b"", on_line)
+            return
+        if time.monotonic() > deadline:
+            message = f"{words[0]} did not finish within {timeout:g} s"
+            raise CommandError(words, message, returncode=None)
+        time.sleep(0.2)
 
 
 def _tell_lines(data: bytes, on_line: Callable[[str], None] | None) -> bytes:

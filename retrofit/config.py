@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from retrofit.model import DEBIAN_ARCHITECTURES, SERIES_RELEASES
+
+OWN_VARIABLES = frozenset(
+    {
+        "PATH", "HOME", "USER", "LOGNAME", "LANG", "TERM", "TMPDIR", "TMP_DIR", "ELEMENTS_PATH",
+        "DISTRO_NAME", "DEBIAN_FRONTEND", "DIB_RELEASE", "DIB_LOCKFILES", "DIB_PYTHON_EXEC",
+        "DIB_IMAGE_CACHE", "DIB_APT_LOCAL_CACHE", "DIB_DISABLE_APT_CLEANUP", "DIB_MIN_TMPFS",
+        "DIB_NO_TMPFS", "DIB_DISTRIBUTION_MIRROR", "DIB_BLOCK_DEVICE_CONFIG",
+    }
+)  # fmt: skip
+"""Variables of a build that a setting or the build itself decides."""
 
 
 def _a_file(path: Path) -> Path:
@@ -35,10 +46,20 @@ def _an_architecture(name: str) -> str:
     return name
 
 
+def _a_free_variable(name: str) -> str:
+    """Refuse what retrofit sets itself: a value that is overridden in silence helps nobody."""
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+        raise ValueError(f"{name!r} is not the name of an environment variable")
+    if name.startswith(("DIB_STOCK_", "DIB_AMPHORA_")) or name in OWN_VARIABLES:
+        raise ValueError(f"{name} is set by retrofit; use the setting that it stands for")
+    return name
+
+
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 File = Annotated[Path, AfterValidator(_a_file)]
 Directory = Annotated[Path, AfterValidator(_a_directory)]
 Series = Annotated[Word, AfterValidator(_a_series)]
+Variable = Annotated[str, AfterValidator(_a_free_variable)]
 Architecture = Annotated[Word, AfterValidator(_an_architecture)]
 # A name that becomes part of file names, lock names and image properties.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -115,6 +136,10 @@ class BuildSettings(Section):
     packages: tuple[Word, ...] = Field((), description="Further packages to install.")
     elements: tuple[Word, ...] = Field((), description="Further diskimage-builder elements.")
     element_paths: tuple[Directory, ...] = Field((), description="Directories that hold them.")
+    environment: dict[Variable, str] = Field(
+        default_factory=dict,
+        description="Environment variables for further elements, such as `DIB_FOO`.",
+    )
     upgrade: bool = Field(
         True, description="Upgrade the source's packages (kernel and boot loader excepted)."
     )

@@ -91,6 +91,7 @@ def _wanted(build: BuildSettings) -> tuple[str, ...]:
 
 def _environment(build: BuildSettings) -> dict[str, str]:
     return {
+        **build.environment,
         "DIB_STOCK_CLOUD_ARCHIVE": build.cloud_archive or "",
         "DIB_STOCK_PPAS": " ".join(build.ppas),
         "DIB_STOCK_PACKAGES": " ".join(build.packages),

@@ -57,6 +57,7 @@ def test_place_of_the_elements_does_not_matter(elements: Path) -> None:
         {"ssh": "remove"},
         {"format": "raw"},
         {"compression": "zlib"},
+        {"environment": {"DIB_FOO": "x"}},
         {"free_space": 1024},
     ],
     ids=str,

@@ -107,3 +107,13 @@ def test_says_where_toml_is_broken(tmp_path: Path) -> None:
 
 def test_says_that_the_file_is_missing(tmp_path: Path) -> None:
     assert "cannot read" in refused(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("name", ["PATH", "DIB_STOCK_UPGRADE", "ELEMENTS_PATH", "lower", "A B"])
+def test_refuses_variables_that_are_not_the_operators_to_set(tmp_path: Path, name: str) -> None:
+    assert name in refused(written(tmp_path, f'[build.environment]\n"{name}" = "x"\n'))
+
+
+def test_takes_variables_for_further_elements(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, '[build.environment]\nDIB_FOO = "x"\n'))
+    assert settings.targets[0].build.environment == {"DIB_FOO": "x"}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from retrofit.model import Verdict
 from retrofit.progress import silent
 from retrofit.verify import verify
 from tests.e2e.amphora_images import amphora_image, build_settings
-from tests.e2e.leftovers import nothing_left
+from tests.e2e.leftovers import loop_devices, mounts, nothing_left, processes
 from tests.e2e.sabotage import SABOTAGES, Sabotage, opened, raw_copy
 
 RETROFIT = Path(sys.executable).with_name("retrofit")
@@ -106,15 +108,20 @@ def test_a_sabotaged_image_is_refused_without_booting_it(
     assert not (tmp_path / "logs" / "console.log").exists()
 
 
+def configured(tmp_path: Path, level: str) -> list[str | Path]:
+    """Return the beginning of a command that keeps all it makes below `tmp_path`."""
+    config = tmp_path / "retrofit.toml"
+    paths = "".join(f'{name} = "{tmp_path / name}"\n' for name in ("state", "work", "logs"))
+    config.write_text(f'[verify]\nlevel = "{level}"\n[paths]\n{paths}')
+    return [RETROFIT, "--config", config, "verify"]
+
+
 def test_the_command_names_the_check_and_exits_with_6(
     spoilt: Callable[..., Path], tmp_path: Path
 ) -> None:
     image = spoilt(lambda root: (root / "usr/sbin/haproxy").unlink())
-    config = tmp_path / "retrofit.toml"
-    paths = "".join(f'{name} = "{tmp_path / name}"\n' for name in ("state", "work", "logs"))
-    config.write_text(f'[verify]\nlevel = "offline"\n[paths]\n{paths}')
     finished = subprocess.run(
-        [RETROFIT, "--config", config, "verify", image],
+        [*configured(tmp_path, "offline"), image],
         capture_output=True,
         text=True,
         timeout=300,
@@ -125,6 +132,25 @@ def test_the_command_names_the_check_and_exits_with_6(
     assert finished.returncode == 6, finished.stderr
     assert "haproxy-installed" in finished.stdout + finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("trace", ["work/**/inside/root/etc", "logs/**/console.log"])
+def test_an_interrupted_verification_leaves_nothing(trace: str, good: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*configured(tmp_path, "boot"), good], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as verification:
+        deadline = time.monotonic() + 300
+        while not any(tmp_path.glob(trace)):
+            assert verification.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        verification.send_signal(signal.SIGINT)
+        _, story = verification.communicate(timeout=60)
+    assert verification.returncode == 130, story
+    assert b"Traceback" not in story
+    work = tmp_path / "work"
+    assert (processes(work), mounts(work), loop_devices(work)) == ([], [], [])
+    assert [path for path in work.rglob("*") if path.is_file() and path.stat().st_size] == []
 
 
 def test_a_file_without_partitions_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -230,9 +231,9 @@ def _source_line(source: dict[str, Any] | None) -> str | None:
 def _verification_line(verification: dict[str, Any] | None) -> str | None:
     if verification is None:
         return None
-    checks = verification["checks"]
-    passed = sum(check["outcome"] == "passed" for check in checks)
-    return f"{verification['how']}: {passed} of {len(checks)} checks passed"
+    counts = Counter(check["outcome"] for check in verification["checks"])
+    listed = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+    return f"{verification['how']}: {listed}"
 
 
 def _error_lines(error: dict[str, Any] | None) -> list[str] | None:

@@ -111,6 +111,13 @@ def _replace(pattern: str, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def _break_masquerading(root: Path) -> None:
+    """Let the script fail that the agent calls: Octavia's own, and the one of Debian's agent."""
+    for path in ("usr/local/bin/lvs-masquerade.sh", "usr/bin/octavia-agent-lvs-masquerade"):
+        if (root / path).exists():
+            (root / path).write_text("#!/bin/sh\nexit 1\n")
+
+
 def _break_a_unit(root: Path) -> None:
     unit = "[Service]\nType=oneshot\nExecStart=/bin/false\n"
     (root / "usr/lib/systemd/system/broken.service").write_text(unit)
@@ -170,8 +177,7 @@ SABOTAGES = (
     Sabotage(
         name="vip-cannot-be-plugged",
         check="vip-plugged",
-        # There and executable, and the kernel finds nothing to run it with: as good as missing.
-        change=_write("usr/local/bin/lvs-masquerade.sh", "#!/usr/bin/absent\n"),
+        change=_break_masquerading,
         offline=False,
     ),
     Sabotage(

@@ -144,6 +144,14 @@ SPOILT = [
     ),
     ("agent-scripts", remove("/usr/local/bin/lvs-masquerade.sh"), "lvs-masquerade.sh"),
     ("agent-scripts", without_run_bit("/var/lib/octavia/ping-wrapper.sh"), "ping-wrapper.sh"),
+    (
+        "agent-scripts",
+        write(
+            f"{made.SITE}/octavia/amphorae/backends/utils/interface_file.py",
+            'command = "octavia-agent-lvs-masquerade add {} {}"',
+        ),
+        "octavia-agent-lvs-masquerade",
+    ),
     ("agent-directories", remove("/etc/octavia/certs"), "/etc/octavia/certs"),
     (
         "kernel-modules",

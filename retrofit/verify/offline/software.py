@@ -32,6 +32,7 @@ SCRIPTS = (
     "/usr/local/bin/lvs-masquerade.sh",
     "/usr/local/bin/udp-masquerade.sh",
 )
+INTERFACE_FILE = "octavia/amphorae/backends/utils/interface_file.py"
 DIRECTORIES = ("/etc/octavia", "/etc/octavia/certs", "/var/lib/octavia", "/var/lib/haproxy")
 MODULES = ("ip_vs", "nf_conntrack", "nf_tables", "veth")
 ENCRYPTED_STORE_MODULES = ("brd", "dm_crypt")
@@ -61,7 +62,8 @@ SYSCTL_KEYS: dict[str, str | None] = {
     "fs.file-max": None,
     "fs.nr_open": None,
 }
-SYSCTL_DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d",
+SYSCTL_INTERFACE_FILE = "octavia/amphorae/backends/utils/interface_file.py"
+DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d",
                       "/usr/lib/sysctl.d", "/lib/sysctl.d")  # fmt: skip
 
 
@@ -123,9 +125,23 @@ def haproxy_user_group(subject: Subject) -> str:
 def agent_scripts(subject: Subject) -> str:
     """Look for the scripts that the agent and HAProxy call by path."""
     missing = [path for path in SCRIPTS if not subject.tree.is_executable(path)]
+    missing += [command for command in _called(subject) if not _is_there(subject.tree, command)]
     if missing:
         raise CheckFailedError(f"not an executable file: {', '.join(missing)}")
     return ", ".join(SCRIPTS)
+
+
+def _called(subject: Subject) -> list[str]:
+    """Return the masquerading commands in the agent's own code: Debian's agent has another name."""
+    found: set[str] = set()
+    for directory in subject.agent_python:
+        text = subject.tree.text(f"{directory}/{INTERFACE_FILE}") or ""
+        found.update(re.findall(r"[\w/.-]*lvs-masquerade[\w.-]*", text))
+    return sorted(found)
+
+
+def _is_there(tree: Tree, command: str) -> bool:
+    return tree.is_executable(command) if command.startswith("/") else bool(tree.which(command))
 
 
 @rule("agent-directories")

@@ -62,8 +62,7 @@ SYSCTL_KEYS: dict[str, str | None] = {
     "fs.file-max": None,
     "fs.nr_open": None,
 }
-SYSCTL_INTERFACE_FILE = "octavia/amphorae/backends/utils/interface_file.py"
-DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d",
+SYSCTL_DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d",
                       "/usr/lib/sysctl.d", "/lib/sysctl.d")  # fmt: skip
 
 

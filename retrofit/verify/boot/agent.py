@@ -48,8 +48,9 @@ class Answer:
 
     @property
     def excerpt(self) -> str:
-        """Return the beginning of the body for a message."""
-        return self.body[:400].decode(errors="replace").strip()
+        """Return the body for a message; of a long one, beginning and end: causes come last."""
+        text = self.body.decode(errors="replace").strip()
+        return text if len(text) <= 400 else f"{text[:100]} ... {text[-300:]}"
 
 
 class Agent:

@@ -59,11 +59,11 @@ def test_the_member_answers_inside() -> None:
 
 
 def test_the_namespace_ends_with_the_block() -> None:
-    before = network_namespaces()
     with isolated() as namespace:
-        assert str(namespace.path.readlink()) not in before
-        assert network_namespaces() > before
-    assert network_namespaces() <= before
+        ours = str(namespace.path.readlink())
+        assert ours != str(Path("/proc/self/ns/net").readlink())
+        assert ours in network_namespaces()
+    assert ours not in network_namespaces()
 
 
 def test_the_probe_asks_and_hears_and_gives_up_for_good() -> None:

@@ -155,6 +155,26 @@ def test_verify_wants_a_file_or_an_id(retrofit: Any) -> None:
     assert "neither a file nor the id" in refusal(retrofit("verify", "nothing-like-it"), 2)
 
 
+def test_verify_fetches_an_image_by_its_id(
+    retrofit: Any, clouds: Any, devcloud: Any, tiny_image: Any, tmp_path: Path
+) -> None:
+    image_id = devcloud.plant(tiny_image(tmp_path / "empty.qcow2"))
+    toml = '[verify]\nlevel = "offline"\n'
+    finished = retrofit("verify", image_id, "-o", "json", clouds_yaml=clouds(), toml=toml)
+    assert finished.returncode == 6
+    verdict = json.loads(finished.stdout)
+    assert not verdict["passed"]
+    assert [check["name"] for check in verdict["checks"]] == ["filesystems"]
+    assert (Path(verdict["log_dir"]) / "checks.json").exists()
+    assert not list((tmp_path / "work" / "files").iterdir())
+
+
+def test_verify_says_that_there_is_no_such_image(retrofit: Any, clouds: Any) -> None:
+    unknown = "00000000-0000-4000-8000-000000000000"
+    said = refusal(retrofit("verify", unknown, clouds_yaml=clouds()), 2)
+    assert f"there is no image {unknown}" in said
+
+
 def test_config_show_is_the_whole_configuration(retrofit: Any) -> None:
     finished = retrofit("config", "show", "-o", "json", toml="[publish]\nkeep = 7\n")
     shown = json.loads(finished.stdout)

@@ -20,6 +20,20 @@ OWN_VARIABLES = frozenset(
 )  # fmt: skip
 """Variables of a build that a setting or the build itself decides."""
 
+OWN_PROPERTIES = frozenset(
+    {
+        "architecture", "amphora_agent_version", "haproxy_version", "kernel_version", "os_distro",
+        "os_type", "os_version", "source_product_name", "source_version_name",
+        # With these the synchroniser would take the image for its own, and rotate it away.
+        "content_id", "source_content_id", "product_name", "version_name", "item_name",
+        "checksum", "container_format", "created_at", "disk_format", "file", "id", "locations",
+        "min_disk", "min_ram", "name", "os_hash_algo", "os_hash_value", "os_hidden", "owner",
+        "protected", "schema", "self", "size", "status", "stores", "tags", "updated_at",
+        "virtual_size", "visibility",
+    }
+)  # fmt: skip
+"""Image properties and attributes that are not the operator's to choose by `publish.properties`."""
+
 
 def _a_file(path: Path) -> Path:
     if not path.is_file():
@@ -55,10 +69,17 @@ def _a_free_variable(name: str) -> str:
     return name
 
 
+def _a_free_property(name: str) -> str:
+    if name in OWN_PROPERTIES or name.startswith("retrofit_"):
+        raise ValueError(f"property {name} is set by retrofit or by Glance")
+    return name
+
+
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 File = Annotated[Path, AfterValidator(_a_file)]
 Directory = Annotated[Path, AfterValidator(_a_directory)]
 Series = Annotated[Word, AfterValidator(_a_series)]
+Property = Annotated[Word, AfterValidator(_a_free_property)]
 Variable = Annotated[str, AfterValidator(_a_free_variable)]
 Architecture = Annotated[Word, AfterValidator(_an_architecture)]
 # A name that becomes part of file names, lock names and image properties.
@@ -210,7 +231,7 @@ class PublishSettings(Section):
         " amphorae may still run on it.",
     )
     hide: bool = Field(True, description="Hide demoted images from default image lists.")
-    properties: dict[Word, str] = Field(
+    properties: dict[Property, str] = Field(
         default_factory=dict, description="Further properties to set on the images."
     )
 

@@ -117,3 +117,13 @@ def test_refuses_variables_that_are_not_the_operators_to_set(tmp_path: Path, nam
 def test_takes_variables_for_further_elements(tmp_path: Path) -> None:
     settings = load(written(tmp_path, '[build.environment]\nDIB_FOO = "x"\n'))
     assert settings.targets[0].build.environment == {"DIB_FOO": "x"}
+
+
+@pytest.mark.parametrize("name", ["content_id", "retrofit_recipe", "visibility", "os_distro"])
+def test_refuses_image_properties_that_others_depend_on(tmp_path: Path, name: str) -> None:
+    assert name in refused(written(tmp_path, f'[publish.properties]\n{name} = "x"\n'))
+
+
+def test_takes_image_properties_of_the_operators_own(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, '[publish.properties]\nhw_rng_model = "virtio"\n'))
+    assert settings.targets[0].publish.properties == {"hw_rng_model": "virtio"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from retrofit.errors import BuildError
 from retrofit.model import BuiltImage, Check, Outcome, Verdict
 from retrofit.pipeline import run_once
 from retrofit.report import RunReport
+from tests.devcloud.server_config import Limits
 
 TAG = "octavia-amphora"
 
@@ -65,12 +67,14 @@ def workshop(tiny_image: Callable[..., Path]) -> Workshop:
 
 
 @pytest.fixture
-def settings(
-    devcloud: Any, clean_glance: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(devcloud.clouds_yaml))
+def settings(devcloud: Any, clean_glance: None, tmp_path: Path) -> Settings:
+    return settings_for(devcloud, tmp_path)
+
+
+def settings_for(devcloud: Any, tmp_path: Path) -> Settings:
     target = Target(
-        cloud=Cloud(name=devcloud.cloud), publish=PublishSettings(keep=2, retire_after=0)
+        cloud=Cloud(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml),
+        publish=PublishSettings(keep=2, retire_after=0),
     )
     paths = PathSettings(
         state=tmp_path / "state",
@@ -95,8 +99,8 @@ def run(settings: Settings, workshop: Workshop) -> Callable[..., RunReport]:
 def add_source(
     devcloud: Any, tiny_image: Callable[..., Path], tmp_path: Path
 ) -> Callable[..., str]:
-    def add(version: str, **changed: str) -> str:
-        glance = devcloud.glance(devcloud.cloud)
+    def add(version: str, *, site: Any = devcloud, **changed: str) -> str:
+        glance = site.glance(site.cloud)
         properties = {
             "product_name": "com.ubuntu.cloud:server:24.04:amd64",
             "version_name": version,
@@ -187,7 +191,7 @@ def test_rotates_without_a_moment_of_nothing_promoted(
     first = run().image_id
     seen: list[str | None] = []
     stop = threading.Event()
-    watcher = Glance.connect(Cloud(name=devcloud.cloud))
+    watcher = Glance.connect(Cloud(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml))
 
     def poll() -> None:
         while not stop.is_set():
@@ -460,3 +464,38 @@ def test_glance_gone_during_the_build_costs_nothing_but_the_run(
     assert glance.octavia_takes(TAG).id == standing
     assert run().outcome == "published"
     assert {image.status for image in amphorae(glance)} == {"active"}
+
+
+def test_takes_whatever_hash_glance_is_configured_to_keep(
+    devcloud_with: Any, add_source: Any, workshop: Workshop, tmp_path: Path
+) -> None:
+    site = devcloud_with(Limits(extra_glance="[DEFAULT]\nhashing_algorithm = sha256\n"))
+    settings = settings_for(site, tmp_path)
+    add_source("20260911", site=site)
+    workers = {"build": workshop.build, "verify": workshop.verify}
+    first = run_once(settings.targets[0], settings, **workers)
+    assert (first.outcome, first.error) == ("published", None)
+    image = Glance.connect(settings.targets[0].cloud).get(first.image_id)
+    assert image.property("retrofit_image_hash") == f"sha256:{image.hash_value}"
+    assert run_once(settings.targets[0], settings, **workers).outcome == "unchanged"
+
+
+def test_leaves_no_record_of_an_image_that_glance_refuses(
+    devcloud_with: Any, add_source: Any, workshop: Workshop, tmp_path: Path
+) -> None:
+    site = devcloud_with(Limits(image_size_cap=2 << 20))
+    settings = settings_for(site, tmp_path)
+    add_source("20260911", site=site)
+
+    def too_large(path: Path) -> Path:
+        noise = path.with_suffix(".raw")
+        noise.write_bytes(os.urandom(4 << 20))
+        convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", noise, path]
+        subprocess.run(convert, check=True)
+        return path
+
+    workshop.make_image = too_large
+    report = run_once(settings.targets[0], settings, build=workshop.build, verify=workshop.verify)
+    assert (report.outcome, report.exit_code) == ("failed", 7)
+    assert "413" in report.error.message
+    assert amphorae(Glance.connect(settings.targets[0].cloud)) == []

@@ -145,14 +145,15 @@ def run_once(context: click.Context, force: bool) -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Say what was considered and passed over.")
 def plan(context: click.Context, force: bool, verbose: bool) -> None:
     """Show what run-once would do now, and why; nothing is changed."""
-    from retrofit import pipeline, render  # noqa: PLC0415
+    from retrofit import render  # noqa: PLC0415
     from retrofit.cloud import Glance  # noqa: PLC0415
     from retrofit.dib import recipe_for  # noqa: PLC0415
+    from retrofit.survey import survey  # noqa: PLC0415
 
     invocation: Invocation = context.obj
     settings = invocation.settings()
     plans = [
-        pipeline.survey(
+        survey(
             target,
             settings,
             Glance.connect(target.cloud),
@@ -170,13 +171,14 @@ def plan(context: click.Context, force: bool, verbose: bool) -> None:
 @_output_here
 def list_images(context: click.Context) -> None:
     """List the amphora images of every target, newest first, and which is promoted."""
-    from retrofit import pipeline, render  # noqa: PLC0415
+    from retrofit import render  # noqa: PLC0415
     from retrofit.cloud import Glance  # noqa: PLC0415
+    from retrofit.survey import take_inventory  # noqa: PLC0415
 
     invocation: Invocation = context.obj
     settings = invocation.settings()
     inventories = [
-        (target, pipeline.take_inventory(target, Glance.connect(target.cloud)))
+        (target, take_inventory(target, Glance.connect(target.cloud)))
         for target in invocation.targets(settings)
     ]
     render.show_images(inventories, invocation.output)

@@ -19,19 +19,19 @@ from retrofit.dib.work_directory import sweep, work_directory
 from retrofit.errors import (
     BuildError,
     InterruptedRunError,
-    PublishError,
     RetrofitError,
     SourceVanishedError,
     VerifyError,
 )
 from retrofit.lock import held
 from retrofit.model import BuiltImage, Image, Source, Verdict
-from retrofit.plan import Inventory, Plan, Rotation, ids, is_eligible, is_whole, plan, rotate
+from retrofit.plan import Plan, ids, is_whole
 from retrofit.progress import Progress, silent
 from retrofit.publish import image_attributes
 from retrofit.report import RunReport
+from retrofit.rotation import ask_as_octavia, demote_others, promote, retire
 from retrofit.run_logs import prune, write_report
-from retrofit.source import choose_source
+from retrofit.survey import survey
 from retrofit.verify import verify
 
 log = structlog.get_logger(__name__)
@@ -136,60 +136,18 @@ def _bring_up_to_date(run: Run, glance: Glance, *, force: bool) -> None:
         chosen = decision.promote
     else:
         report.reasons.append(_why_unchanged(planned, source))
-        _demote_others(run, glance, promoted=report.image_id)
-        _retire(run, glance, promoted=report.image_id)
+        demote_others(target, glance, report, promoted=report.image_id)
+        retire(target, glance, report, promoted=report.image_id)
         report.outcome = "unchanged"
         return
     with report.step("promote"):
-        _promote(run, glance, chosen)
+        promote(target, glance, report, chosen)
     with report.step("demote"):
-        _demote_others(run, glance, promoted=chosen.id)
-        _ask_as_octavia(run, glance, chosen)
+        demote_others(target, glance, report, promoted=chosen.id)
+        ask_as_octavia(target, glance, report, chosen)
     with report.step("retire"):
-        _retire(run, glance, promoted=chosen.id)
+        retire(target, glance, report, promoted=chosen.id)
     report.outcome = "published"
-
-
-def survey(
-    target: Target, settings: Settings, glance: Glance, *, recipe: str, force: bool = False
-) -> Plan:
-    """Read Glance and decide, changing nothing: this is what `retrofit plan` shows."""
-    inventory = take_inventory(target, glance)
-    choice = choose_source(
-        _possible_sources(target, glance), target.source, own_project=glance.project_id
-    )
-    return plan(
-        inventory,
-        target,
-        choice,
-        recipe=recipe,
-        host=socket.gethostname(),
-        force=force,
-        lock_shared=settings.lock.url is not None,
-    )
-
-
-def take_inventory(target: Target, glance: Glance) -> Inventory:
-    """List the target's images and all that carry its tag, hidden and unfinished ones too."""
-    images = glance.list({"retrofit_target": target.name, "owner": glance.project_id})
-    images += glance.list({"tag": [target.publish.tag]})
-    unique = {image.id: image for image in images}
-    return Inventory(
-        images=tuple(unique.values()), own_project=glance.project_id, now=datetime.now(UTC)
-    )
-
-
-def _possible_sources(target: Target, glance: Glance) -> list[Image]:
-    if target.source.image is not None:
-        image = glance.get(target.source.image)
-        return [] if image is None else [image]
-    # By owner, so that a tenant's thousand look-alikes are not even listed.
-    owners = dict.fromkeys((glance.project_id, *target.source.owners))
-    return [
-        image
-        for owner in owners
-        for image in glance.list({"os_distro": "ubuntu", "owner": owner}, hidden=False)
-    ]
 
 
 def _make(run: Run, glance: Glance, source: Source) -> Image:
@@ -278,84 +236,6 @@ def _discard_records(run: Run, glance: Glance) -> None:
             glance.delete(image.id)
     except RetrofitError as error:
         log.warning("records left for the next run to sweep", error=error.message)
-
-
-def _promote(run: Run, glance: Glance, image: Image) -> None:
-    """Tag an image, once it is seen to be active and whole; the others keep their tag as yet."""
-    current = glance.get(image.id)
-    if current is None or current.status != "active" or not is_whole(current):
-        state = "gone" if current is None else f'"{current.status}", {current.size} bytes'
-        raise PublishError(
-            f"cannot promote {image.id}: image is {state}, expected what was built and verified",
-            hint="somebody changed it after its upload; run again to build a new one",
-        )
-    if current.hidden:
-        glance.update(image.id, {"os_hidden": False})
-    glance.tag(image.id, run.target.publish.tag)
-    _mark_promoted(glance, image)
-    run.report.promoted.append(image.id)
-    run.report.image_id = image.id
-    log.info("image promoted", image_id=image.id, name=image.name)
-
-
-def _mark_promoted(glance: Glance, image: Image) -> None:
-    """Record that an image was promoted once; without the tag, that then means: demoted."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    glance.update(image.id, {"retrofit_promoted_at": now})
-
-
-def _rotation(run: Run, glance: Glance, promoted: str | None) -> Rotation:
-    """Look again and say who leaves; nobody does unless `promoted` is seen to stand there."""
-    tag = run.target.publish.tag
-    inventory = take_inventory(run.target, glance)
-    standing = next((image for image in inventory.images if image.id == promoted), None)
-    if standing is None or not is_eligible(standing, tag):
-        return rotate(inventory, run.target, promoted=None)
-    if not standing.property("retrofit_promoted_at"):  # a run died between tag and mark
-        _mark_promoted(glance, standing)
-    return rotate(inventory, run.target, promoted=promoted)
-
-
-def _demote_others(run: Run, glance: Glance, *, promoted: str | None) -> None:
-    """Take the tag from every other image of the target, and hide them."""
-    rotation = _rotation(run, glance, promoted)
-    for image in rotation.demote:
-        glance.untag(image.id, run.target.publish.tag)
-        run.report.demoted.append(image.id)
-        log.info("image demoted", image_id=image.id, name=image.name)
-    for image in rotation.hide:
-        glance.update(image.id, {"os_hidden": True})
-
-
-def _retire(run: Run, glance: Glance, *, promoted: str | None) -> None:
-    """Delete what retention no longer wants; only reached when nothing in this run failed."""
-    report = run.report
-    rotation = _rotation(run, glance, promoted)
-    report.notes.extend(rotation.notes)
-    for image in rotation.retire:
-        removal = glance.delete(image.id)
-        if removal in {Removal.DELETED, Removal.GONE}:
-            report.retired.append(image.id)
-            log.info("image retired", image_id=image.id, name=image.name)
-        else:
-            report.notes.append(f"image {image.id} could not be deleted ({removal}): later")
-
-
-def _ask_as_octavia(run: Run, glance: Glance, promoted: Image) -> None:
-    tag = run.target.publish.tag
-    ours = glance.octavia_takes(tag, owner=glance.project_id)
-    if ours is None or ours.id != promoted.id:
-        raise PublishError(
-            f"Octavia would take image {ours.id if ours else 'none'}, not {promoted.id}",
-            hint=f"another image of this project carries the tag {tag} and was created later:"
-            " remove its tag",
-        )
-    anybody = glance.octavia_takes(tag)
-    if anybody is not None and anybody.id != promoted.id:
-        run.report.notes.append(
-            f"without amp_image_owner_id Octavia takes image {anybody.id} of project"
-            f" {anybody.owner}: set amp_image_owner_id = {glance.project_id} in octavia.conf"
-        )
 
 
 def _sweep_records(run: Run, glance: Glance, planned: Plan) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from retrofit.cloud import Glance
 from retrofit.config import Settings, Target
 from retrofit.model import Image
-from retrofit.pipeline import take_inventory
 from retrofit.plan import Inventory, promoted_image, warnings
 from retrofit.run_logs import reports
+from retrofit.survey import take_inventory
 
 
 def target_status(target: Target, settings: Settings) -> dict[str, Any]:

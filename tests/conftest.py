@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
+# Speed is for benchmarks; a busy machine fails no test.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
 # A shell that starts us in the background ignores Ctrl-C for us and all that we start, and a
 # program cannot take back what it never gets: tests of interruption need it to arrive.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -23,14 +23,15 @@ SUITES: dict[Layout, str] = {"jammy": "bookworm", "noble": "trixie"}
 RECIPE = HERE / "stock-image.sh"
 MAKE_SECONDS = 1800.0
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+MMDEBSTRAP = Path("/usr/bin/mmdebstrap")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
     """Where Debian's packages come from on this machine."""
 
-    main: str = "http://archive.example.org/debian"
-    security: str = "http://archive.example.org/debian-security"
+    main: str
+    security: str
 
 
 def make(
@@ -102,7 +103,7 @@ def sources_for(suite: str, archive: Archive) -> str:
 
 
 def archive_of_host() -> Archive:
-    """The Debian archive that this machine's apt uses, Debian's own where it uses none.
+    """The Debian archive that this machine's apt uses, mmdebstrap's own where it uses none.
 
     apt is asked itself, since it reads both forms of sources and knows which are disabled.
     """
@@ -110,12 +111,30 @@ def archive_of_host() -> Archive:
         "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
         "Created-By: Packages",
     )  # fmt: skip
-    return archive_among(line.split() for line in targets)
+    own = defaults_of_mmdebstrap(MMDEBSTRAP.read_text())
+    return archive_among((line.split() for line in targets), otherwise=own)
 
 
-def archive_among(targets: Iterable[list[str]]) -> Archive:
+def defaults_of_mmdebstrap(program: str) -> Archive:
+    """The archives that mmdebstrap takes for Debian when it is given none.
+
+    An Ubuntu machine's apt knows no Debian archive, and mmdebstrap tells its own to nobody: they
+    are read from the program. Raises DevcloudError where they are not found.
+    """
+    found = {
+        name: re.search(rf"my \${name}\s*=\s*'(http[^']+)'", program)
+        for name in ("mirror", "secmirror")
+    }
+    main, security = found["mirror"], found["secmirror"]
+    if main is None or security is None:
+        raise DevcloudError(
+            f"{MMDEBSTRAP} names no Debian archive: add Debian's to this machine's apt sources"
+        )
+    return Archive(main=main[1], security=security[1])
+
+
+def archive_among(targets: Iterable[list[str]], *, otherwise: Archive) -> Archive:
     """The Debian archive among (URI, suite, component) of apt's sources."""
-    archive = Archive()
     found: dict[str, str] = {}
     for target in targets:
         if len(target) != 3 or target[2] != "main" or not target[0].startswith(("http:", "https:")):
@@ -126,8 +145,8 @@ def archive_among(targets: Iterable[list[str]]) -> Archive:
         elif re.fullmatch(r"(bullseye|bookworm|trixie|forky|(old)*stable|testing)-security", suite):
             found.setdefault("security", uri)
     if "main" not in found:
-        return archive
-    return Archive(main=found["main"], security=found.get("security", archive.security))
+        return otherwise
+    return Archive(main=found["main"], security=found.get("security", otherwise.security))
 
 
 def apt_options_of_host() -> list[str]:

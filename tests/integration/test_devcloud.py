@@ -267,6 +267,9 @@ def test_many_clients_at_once_meet_no_locked_database(
     assert [image["tags"] for image in clean_glance.images()] == [["seen"]] * 20
 
 
+MMDEBSTRAPS = stock.Archive(main="http://10.0.0.2/debian", security="http://10.0.0.2/security")
+
+
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
@@ -281,12 +284,21 @@ def test_many_clients_at_once_meet_no_locked_database(
                 main="http://10.0.0.1/debian", security="http://10.0.0.1/debian-security"
             ),
         ),
-        ([["http://10.0.0.1/ubuntu/", "noble", "main"]], stock.Archive()),
-        ([["mirror+file:/etc/apt/mirrors/debian.list", "bookworm", "main"]], stock.Archive()),
-        ([], stock.Archive()),
+        ([["http://10.0.0.1/ubuntu/", "noble", "main"]], MMDEBSTRAPS),
+        ([["mirror+file:/etc/apt/mirrors/debian.list", "bookworm", "main"]], MMDEBSTRAPS),
+        ([], MMDEBSTRAPS),
     ],
 )
 def test_the_stock_image_comes_from_the_archive_that_this_machine_uses(
     targets: list[list[str]], expected: stock.Archive
 ) -> None:
-    assert stock.archive_among(targets) == expected
+    assert stock.archive_among(targets, otherwise=MMDEBSTRAPS) == expected
+
+
+def test_mmdebstrap_is_asked_where_apt_knows_no_debian() -> None:
+    archive = stock.defaults_of_mmdebstrap(stock.MMDEBSTRAP.read_text())
+    assert archive.main.startswith("http")
+    assert archive.main.endswith("/debian")
+    assert archive.security.endswith("/debian-security")
+    with pytest.raises(DevcloudError, match="names no Debian archive"):
+        stock.defaults_of_mmdebstrap("another program")

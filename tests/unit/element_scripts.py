@@ -10,6 +10,8 @@ from pathlib import Path
 
 ELEMENTS = Path(__file__).parents[2] / "elements"
 TOOLS = Path(sys.executable).parent
+# Where a test's files are seen from inside: the checkout and they may lie below /var themselves.
+INSIDE = Path("/mnt")
 FAKES = ("systemctl", "apt-get", "install-packages", "add-apt-repository")
 
 
@@ -50,24 +52,26 @@ def within(script: Path, root: Path, **environment: str) -> subprocess.Completed
     for name in FAKES:
         if (fakes / name).exists():
             continue
-        (fakes / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {root}/commands\n')
+        (fakes / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {INSIDE}/commands\n')
         (fakes / name).chmod(0o755)
     # awk is found by /etc/alternatives.
     for directory in ("etc/alternatives", "var"):
         (root / directory).mkdir(parents=True, exist_ok=True)
+    for tool in ELEMENTS.glob("*/bin/*"):
+        shutil.copy(tool, fakes)
     mounts = (
-        f"mount --bind /etc/alternatives {root}/etc/alternatives",
-        f"mount --rbind {root}/etc /etc",
-        f"mount --bind {root}/var /var",
+        f"mount --bind {root} {INSIDE}",
+        f"mount --bind /etc/alternatives {INSIDE}/etc/alternatives",
+        f"mount --rbind {INSIDE}/etc /etc",
+        f"mount --bind {INSIDE}/var /var",
     )
-    bins = ":".join(str(path) for path in ELEMENTS.glob("*/bin"))
     namespace = ["unshare", "--mount"]
     if os.geteuid() != 0:
         namespace.append("--map-root-user")
     return run(
         *namespace,
-        *("/bin/sh", "-euc", f"{'; '.join(mounts)}; {copy}"),
-        **{"PATH": f"{fakes}:{bins}:{os.environ['PATH']}", **environment},
+        *("/bin/sh", "-euc", f"{'; '.join(mounts)}; {INSIDE / copy.relative_to(root)}"),
+        **{"PATH": f"{INSIDE}/fakes:{os.environ['PATH']}", **environment},
     )
 
 

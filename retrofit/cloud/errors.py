@@ -57,7 +57,10 @@ def translated(
             hint="the project needs the rights that README.md lists",
         ) from error
     except glance_exc.HTTPException as error:
-        raise failure(f"cannot {action}: Glance answers {_first_line(error)}") from error
+        raise failure(
+            f"cannot {action}: Glance answers {_first_line(error)}",
+            hint="look into Glance's log for the reason, then run again",
+        ) from error
     except UNREACHABLE as error:
         raise CloudError(
             f"cannot {action}: {_first_line(error)}", hint="check that Glance is up, then run again"

@@ -21,9 +21,12 @@ from retrofit.config import (
     BuildSettings,
     CloudSettings,
     LockSettings,
+    MirrorSettings,
     Name,
+    OctaviaSettings,
     PathSettings,
     PublishSettings,
+    ScheduleSettings,
     Settings,
     SourceSettings,
     Target,
@@ -34,7 +37,7 @@ from retrofit.errors import ConfigError
 DEFAULT_FILE = Path("/etc/retrofit/retrofit.toml")
 ENV_PREFIX = "RETROFIT_"
 ENV_DELIMITER = "__"
-TARGET_SECTIONS = ("cloud", "source", "build", "verify", "publish")
+TARGET_SECTIONS = tuple(name for name in Target.model_fields if name != "name")
 
 
 class Document(BaseSettings):
@@ -46,9 +49,12 @@ class Document(BaseSettings):
 
     cloud: CloudSettings = Field(default_factory=CloudSettings)
     source: SourceSettings = Field(default_factory=SourceSettings)
+    mirror: MirrorSettings = Field(default_factory=MirrorSettings)
     build: BuildSettings = Field(default_factory=BuildSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
     publish: PublishSettings = Field(default_factory=PublishSettings)
+    octavia: OctaviaSettings = Field(default_factory=OctaviaSettings)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     lock: LockSettings = Field(default_factory=LockSettings)
     paths: PathSettings = Field(default_factory=PathSettings)
     target: dict[Name, dict[str, Any]] = Field(default_factory=dict)

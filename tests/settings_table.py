@@ -1,19 +1,21 @@
-"""Print README's table of settings, made from the settings themselves."""
+"""README's table of settings, made from the settings themselves; run it to write it there."""
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from retrofit.settings_file import TARGET_SECTIONS, Document
+from retrofit.settings_file import Document
 
+README = Path(__file__).parents[1] / "README.md"
 NAMES = {str: "string", bool: "true, false", int: "integer", type(None): "", PurePath: "path"}
 
 
@@ -25,7 +27,7 @@ def table() -> str:
 def rows() -> Iterator[str]:
     yield "| setting | value | default | what it decides |"
     yield "| --- | --- | --- | --- |"
-    for section in (*TARGET_SECTIONS, "lock", "paths"):
+    for section in (name for name in Document.model_fields if name != "target"):
         model = Document.model_fields[section].annotation
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
@@ -59,4 +61,6 @@ def _default(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    README.write_text(
+        re.sub(r"(?m)^\| setting \|.*\n(\|.*\n)*", lambda _: table(), README.read_text())
+    )

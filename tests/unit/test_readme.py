@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_settings_table_is_that_of_the_code() -> None:
-    assert table() in README, "run `python -m tests.settings_table` and paste what it prints"
+    assert table() in README, "run `python -m tests.settings_table`"
 
 
 def test_every_command_is_described() -> None:

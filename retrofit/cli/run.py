@@ -1,0 +1,58 @@
+"""`run-once`, and `plan` to see before."""
+
+from __future__ import annotations
+
+import click
+
+from retrofit.cli.root import Invocation, output_here, retrofit
+from retrofit.errors import InterruptedRunError
+
+
+@retrofit.command("run-once")
+@click.option("--force", is_flag=True, help="Build even when nothing asks for it.")
+@output_here
+def run_once(context: click.Context, force: bool) -> None:
+    """Bring every target up to date: plan, build, verify, publish, rotate."""
+    from retrofit import pipeline, render  # noqa: PLC0415
+    from retrofit.report import worst_exit_code  # noqa: PLC0415
+    from retrofit.terminal import progress_shown  # noqa: PLC0415
+
+    invocation: Invocation = context.obj
+    settings = invocation.settings()
+    reports = []
+    for target in invocation.targets(settings):
+        with progress_shown() as progress:
+            report = pipeline.run_once(target, settings, force=force, progress=progress)
+        reports.append(report)
+        if isinstance(report.error, InterruptedRunError):
+            break
+    render.show_reports(reports, invocation.output)
+    context.exit(worst_exit_code(reports))
+
+
+@retrofit.command()
+@click.option("--force", is_flag=True, help="Plan as `run-once --force` would.")
+@output_here
+@click.option("-v", "--verbose", is_flag=True, help="Say what was considered and passed over.")
+def plan(context: click.Context, force: bool, verbose: bool) -> None:
+    """Show what run-once would do now, and why; nothing is changed."""
+    from retrofit import render  # noqa: PLC0415
+    from retrofit.cloud import Glance  # noqa: PLC0415
+    from retrofit.dib import recipe_for  # noqa: PLC0415
+    from retrofit.survey import survey  # noqa: PLC0415
+
+    invocation: Invocation = context.obj
+    settings = invocation.settings()
+    plans = [
+        survey(
+            target,
+            settings,
+            Glance.connect(target.cloud),
+            recipe=recipe_for(target.build).digest,
+            force=force,
+        )
+        for target in invocation.targets(settings)
+    ]
+    render.show_plans(plans, invocation.output, verbose=verbose or context.meta["verbose"])
+    for planned in plans:
+        planned.require()

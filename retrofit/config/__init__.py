@@ -1,0 +1,32 @@
+"""The configuration as types: read-only, validated, every problem named with its key."""
+
+from retrofit.config.build import BuildSettings
+from retrofit.config.cloud import CloudSettings
+from retrofit.config.lock import LockSettings
+from retrofit.config.mirror import MirrorSettings
+from retrofit.config.octavia import OctaviaSettings
+from retrofit.config.paths import PathSettings
+from retrofit.config.publish import PublishSettings
+from retrofit.config.schedule import ScheduleSettings
+from retrofit.config.section import Name, Section, Word
+from retrofit.config.settings import Settings, Target
+from retrofit.config.source import SourceSettings
+from retrofit.config.verify import VerifySettings
+
+__all__ = [
+    "BuildSettings",
+    "CloudSettings",
+    "LockSettings",
+    "MirrorSettings",
+    "Name",
+    "OctaviaSettings",
+    "PathSettings",
+    "PublishSettings",
+    "ScheduleSettings",
+    "Section",
+    "Settings",
+    "SourceSettings",
+    "Target",
+    "VerifySettings",
+    "Word",
+]

@@ -117,6 +117,42 @@ class Rejection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Amphora:
+    """A virtual machine of Octavia's, as its API tells of it.
+
+    `status` and `role` are Octavia's own words (`ALLOCATED`, `BOOTING`; `STANDALONE`, `MASTER`,
+    `BACKUP`). `image_id` is None while it boots, `load_balancer_id` for one that serves nobody.
+    """
+
+    id: str
+    status: str
+    created_at: datetime
+    image_id: str | None = None
+    load_balancer_id: str | None = None
+    role: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadBalancer:
+    """A load balancer as Octavia's API tells of it; the states are Octavia's own words."""
+
+    id: str
+    name: str
+    project_id: str
+    vip_address: str | None
+    provisioning_status: str
+    operating_status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Which amphorae there are; `unknown` says why nobody can tell, where that is so."""
+
+    amphorae: tuple[Amphora, ...] = ()
+    unknown: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuiltImage:
     """An amphora image file on local disk, before anybody else has seen it.
 

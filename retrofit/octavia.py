@@ -1,0 +1,240 @@
+"""What the Octavia API says about amphorae in use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from keystoneauth1 import exceptions as ks_exc
+from openstack import exceptions as sdk_exc
+from openstack.connection import Connection
+
+from retrofit.cloud.config import cloud_region
+from retrofit.config import Target
+from retrofit.errors import CloudError
+from retrofit.model import Amphora, LoadBalancer, Usage
+from retrofit.octavia_conf import mismatches
+
+__all__ = ["Fleet", "Octavia", "fleet", "mismatches", "usage"]
+
+UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a record without `created_at` was made: long ago."""
+
+
+class DeniedError(CloudError):
+    """Octavia answers, and these credentials may not ask."""
+
+
+class Octavia:
+    """The load balancing service of one cloud and region, as one user.
+
+    Every listing is whole or an error, never shorter than what there is. It is read once: Octavia
+    pages by key in the order of `created_at` (octavia/api/common/pagination.py), so what is deleted
+    meanwhile moves nothing else and what is created meanwhile comes at the end. The one row that
+    can be missed is committed late, after younger ones have been read; such an amphora is being
+    started just now, from the image that is tagged now, which nobody retires.
+    """
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+
+    @classmethod
+    def connect(cls, target: Target) -> Octavia:
+        """Log in, as `octavia.cloud` where that is set, and find the load balancing endpoint.
+
+        Raises ConfigError for a cloud that is not configured, CloudError for one that cannot be
+        reached, refuses the credentials, or has no load balancing service in the region.
+        """
+        settings = target.cloud
+        if target.octavia.cloud is not None:
+            settings = settings.model_copy(update={"name": target.octavia.cloud})
+        region = cloud_region(settings)
+        with _translated("find Octavia"):
+            region.get_session().timeout = settings.timeout
+            proxy = Connection(config=region, strict_proxies=True).load_balancer
+            proxy.connect_retries = proxy.status_code_retries = settings.connect_retries
+        return cls(proxy)
+
+    def amphorae(self) -> tuple[Amphora, ...]:
+        """List all amphorae of the cloud; deleted ones are not among them."""
+        with _translated("list amphorae"):
+            return tuple(map(_amphora, self._pages("/octavia/amphorae", "amphorae")))
+
+    def load_balancers(self) -> tuple[LoadBalancer, ...]:
+        """List the load balancers that the credentials may see: with an admin role, all."""
+        with _translated("list load balancers"):
+            return tuple(map(_load_balancer, self._pages("/lbaas/loadbalancers", "loadbalancers")))
+
+    def image_tags(self) -> dict[str, str]:
+        """Return the image tag of each flavor that names one, empty where we may not ask."""
+        try:
+            with _translated("list flavors"):
+                tags = {
+                    profile["id"]: tag
+                    for profile in self._pages("/lbaas/flavorprofiles", "flavorprofiles")
+                    if (tag := _image_tag(profile))
+                }
+                return {
+                    flavor["name"]: tags[flavor["flavor_profile_id"]]
+                    for flavor in self._pages("/lbaas/flavors", "flavors")
+                    if flavor["flavor_profile_id"] in tags
+                }
+        except DeniedError:
+            return {}
+
+    def _pages(self, path: str, key: str) -> Iterator[Mapping[str, Any]]:
+        """Read a listing to its end.
+
+        Of Octavia's `next` link only its presence counts: its address may be one that only the
+        controllers reach (it is made of what stands before the proxy), and drops filters.
+        """
+        seen: set[str] = set()
+        marker: dict[str, str] = {}
+        while True:
+            response = self._proxy.get(path, params=marker)
+            sdk_exc.raise_from_response(response)
+            page = response.json()
+            rows = page[key]
+            for row in rows:
+                if row["id"] in seen:
+                    raise CloudError(
+                        f"cannot read Octavia's {key}: page after page repeats {row['id']}",
+                        hint="look whether octavia.conf has allow_sorting = False",
+                    )
+                seen.add(row["id"])
+                yield row
+            links = page.get(f"{key}_links") or ()
+            if not rows or not any(link.get("rel") == "next" for link in links):
+                return
+            marker = {"marker": rows[-1]["id"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """All that Octavia tells of what it runs; `usage.unknown` says why it tells nothing."""
+
+    usage: Usage
+    load_balancers: tuple[LoadBalancer, ...] = ()
+    image_tags: Mapping[str, str] = field(default_factory=dict)
+    """Flavor -> image tag, of flavors that name one."""
+
+
+def usage(target: Target) -> Usage:
+    """Ask which amphorae there are, as far as `octavia.ask` wants it.
+
+    With `auto`, whatever keeps Octavia from answering becomes `unknown`; with `require` it is a
+    CloudError. A cloud that is not configured is a ConfigError with both.
+    """
+    if target.octavia.ask == "never":
+        return Usage(unknown="octavia.ask is never")
+    try:
+        return Usage(amphorae=Octavia.connect(target).amphorae())
+    except CloudError as error:
+        if target.octavia.ask == "require":
+            raise
+        return Usage(unknown=error.message)
+
+
+def fleet(target: Target) -> Fleet:
+    """Ask for amphorae, load balancers and the tags that flavors name, under the rules of `usage`.
+
+    Amphorae come first: one whose load balancer was deleted before those were listed names a
+    load balancer that is not there.
+    """
+    if target.octavia.ask == "never":
+        return Fleet(usage=usage(target))
+    try:
+        octavia = Octavia.connect(target)
+        return Fleet(
+            usage=Usage(amphorae=octavia.amphorae()),
+            load_balancers=octavia.load_balancers(),
+            image_tags=octavia.image_tags(),
+        )
+    except CloudError as error:
+        if target.octavia.ask == "require":
+            raise
+        return Fleet(usage=Usage(unknown=error.message))
+
+
+def _amphora(row: Mapping[str, Any]) -> Amphora:
+    return Amphora(
+        id=row["id"],
+        status=row["status"],
+        created_at=_moment(row.get("created_at")),
+        image_id=row.get("image_id") or None,
+        load_balancer_id=row.get("loadbalancer_id") or None,
+        role=row.get("role") or None,
+    )
+
+
+def _load_balancer(row: Mapping[str, Any]) -> LoadBalancer:
+    return LoadBalancer(
+        id=row["id"],
+        name=row.get("name") or "",
+        project_id=row.get("project_id") or "",
+        vip_address=row.get("vip_address"),
+        provisioning_status=row["provisioning_status"],
+        operating_status=row["operating_status"],
+    )
+
+
+def _moment(stamp: str | None) -> datetime:
+    """Read a time of Octavia's, which is UTC and does not say so."""
+    if not stamp:
+        return UNDATED
+    moment = datetime.fromisoformat(stamp)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _image_tag(profile: Mapping[str, Any]) -> str | None:
+    """Return the image tag of a flavor profile, whose data is JSON in a string."""
+    try:
+        data = json.loads(profile.get("flavor_data") or "{}")
+    except ValueError:
+        return None
+    tag = data.get("amp_image_tag") if isinstance(data, dict) else None
+    return tag if isinstance(tag, str) and tag else None
+
+
+@contextmanager
+def _translated(action: str) -> Iterator[None]:
+    """Turn what the clients raise, and answers of another form than expected, into CloudError."""
+    try:
+        yield
+    except (sdk_exc.ForbiddenException, ks_exc.Forbidden) as error:
+        raise DeniedError(
+            f"cannot {action}: Octavia forbids it to these credentials",
+            hint="octavia.cloud may name an entry of clouds.yaml whose user has the role admin or"
+            ' load-balancer_admin; octavia.ask = "auto" goes on without',
+        ) from error
+    except ks_exc.Unauthorized as error:
+        raise CloudError(
+            f"cannot {action}: Keystone refuses the credentials",
+            hint="check user, password, project and their domains of the cloud that octavia.cloud"
+            " names, or else of [cloud]",
+        ) from error
+    except (ks_exc.EndpointNotFound, ks_exc.EmptyCatalog) as error:
+        raise CloudError(
+            f"cannot {action}: there is no load balancing service in this region",
+            hint="check cloud.region and cloud.interface against"
+            " `openstack catalog show load-balancer`",
+        ) from error
+    except (sdk_exc.SDKException, ks_exc.ClientException) as error:
+        raise CloudError(
+            f"cannot {action}: {_first_line(error)}",
+            hint="check that Octavia is up and reachable from here, then run again",
+        ) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CloudError(
+            f"cannot {action}: the answer is not Octavia's ({type(error).__name__}: {error})",
+            hint="check what answers at the address of `openstack catalog show load-balancer`",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -87,6 +87,42 @@ class Image:
     def property(self, key: str) -> str | None:
         """Return one of the additional properties, or None."""
         return self.properties.get(key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamItem:
+    """One file of one version of a product, as the index of a simplestreams mirror lists it.
+
+    `path` is relative to the mirror, `size` is bytes, the digests are hex. `metadata` is the
+    flattened entry, as the synchroniser keeps it with an image in Glance.
+    """
+
+    product: str
+    version: str
+    name: str
+    ftype: str
+    url: str
+    path: str
+    size: int
+    sha256: str
+    md5: str | None = None
+    content_id: str = ""
+    support_eol: date | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a mirror offers: the items that are whole disks.
+
+    `signed_by` is the fingerprint of the key that vouches for all of it, None where nobody does.
+    `refused` are the entries that nobody should use, and why.
+    """
+
+    where: str
+    items: tuple[StreamItem, ...]
+    signed_by: str | None = None
+    refused: tuple[Rejection, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

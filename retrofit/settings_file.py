@@ -136,7 +136,8 @@ def _targets(document: Document, problems: list[str]) -> Iterator[Target]:
         try:
             yield Target.model_validate({**_merged(base, overrides), "name": name})
         except ValidationError as error:
-            problems.extend(_explain(error, Target, prefix=f"target.{name}."))
+            prefix = f"target.{name}." if document.target else ""
+            problems.extend(_explain(error, Target, prefix=prefix))
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,8 +156,11 @@ def _explain(error: ValidationError, root: type[BaseModel], prefix: str = "") ->
         if problem["type"] == "extra_forbidden":
             owner = _model_at(root, keys[:-1])
             yield f"{name}: unknown setting{_similar(keys[-1], owner)}"
+            continue
+        message = problem["msg"].removeprefix("Value error, ")
+        if not keys:  # two sections contradict each other; the message names the key itself
+            yield f"{prefix}{message}"
         else:
-            message = problem["msg"].removeprefix("Value error, ")
             yield f"{name}: {message} (got {problem['input']!r})"
 
 

@@ -12,6 +12,22 @@ from retrofit.config.section import Architecture, Section, Series, Word
 class SourceSettings(Section):
     """Which stock image a build starts from."""
 
+    origin: Literal["glance", "simplestreams"] = Field(
+        "glance",
+        description="Take the source from Glance, where the synchroniser put it, or from the"
+        " mirror itself.",
+    )
+    trust: Literal["auto", "owner", "digest", "signed"] = Field(
+        "auto",
+        description="What must vouch for the bytes: the image's owner, the digests that came with"
+        " it, or the mirror's signed index; `auto` takes the strongest that is configured.",
+    )
+    max_age: int = Field(
+        90, ge=1, description="Days after which the newest source is said to be too old."
+    )
+    publish_stock: bool = Field(
+        False, description="Put a source from the mirror into Glance as well."
+    )
     series: tuple[Series, ...] = Field(
         ("noble", "jammy"),
         min_length=1,

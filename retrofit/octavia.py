@@ -55,7 +55,10 @@ class Octavia:
         region = cloud_region(settings)
         with _translated("find Octavia"):
             region.get_session().timeout = settings.timeout
-            proxy = Connection(config=region, strict_proxies=True).load_balancer
+            # Not `strict_proxies`, which takes Octavia's way to tell its versions for a failure.
+            proxy = Connection(config=region).load_balancer
+            if proxy.get_endpoint() is None:
+                raise ks_exc.EndpointNotFound
             proxy.connect_retries = proxy.status_code_retries = settings.connect_retries
         return cls(proxy)
 
@@ -217,7 +220,11 @@ def _translated(action: str) -> Iterator[None]:
             hint="check user, password, project and their domains of the cloud that octavia.cloud"
             " names, or else of [cloud]",
         ) from error
-    except (ks_exc.EndpointNotFound, ks_exc.EmptyCatalog) as error:
+    except (
+        ks_exc.EndpointNotFound,
+        ks_exc.EmptyCatalog,
+        sdk_exc.ServiceDisabledException,  # of the stand-in for a service that is not there
+    ) as error:
         raise CloudError(
             f"cannot {action}: there is no load balancing service in this region",
             hint="check cloud.region and cloud.interface against"
@@ -237,4 +244,5 @@ def _translated(action: str) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    # What follows in a message of keystoneauth's is a urllib3 object, printed.
+    return lines[0].partition(": HTTP")[0] if lines else type(error).__name__

@@ -18,6 +18,7 @@ from tests.devcloud import cloud as clouds
 from tests.devcloud import sync as synchroniser
 from tests.devcloud.files import make_tiny
 from tests.devcloud.mirror import Mirror
+from tests.devcloud.octavia_api import Octavia
 from tests.devcloud.server_config import Limits
 
 
@@ -190,6 +191,27 @@ def clean_glance(devcloud: Devcloud) -> Iterator[Devcloud]:
     devcloud.delete_all_images()
     yield devcloud
     devcloud.delete_all_images()
+
+
+@pytest.fixture(scope="module")
+def octavia_cloud(devcloud: Devcloud) -> Iterator[Octavia]:
+    """A real Octavia beside the session's cloud, in its catalog as long as the module lasts."""
+    octavia = Octavia(cloud=devcloud.running, admin=devcloud.session(devcloud.admin_cloud))
+    try:
+        octavia.start()
+        octavia.register()
+        yield octavia
+    finally:
+        octavia.stop()
+        octavia.unregister()
+
+
+@pytest.fixture
+def running_octavia(octavia_cloud: Octavia, clean_glance: Devcloud) -> Iterator[Octavia]:
+    """The module's Octavia without load balancers and amphorae, and a Glance without images."""
+    octavia_cloud.clear()
+    yield octavia_cloud
+    octavia_cloud.clear()
 
 
 @pytest.fixture

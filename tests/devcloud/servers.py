@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -70,26 +72,31 @@ def launch(cloud: Cloud, service: str, *, tied: bool) -> Cloud:
             remember(cloud)
         _configure(cloud)
         processes.start(
-            [
-                server_program("gunicorn"),
-                "--bind", f"fd://{listener.fileno()}",
-                "--worker-class", "gthread",
-                "--workers", "1",
-                "--threads", "8",
-                # An upload may take as long as it likes; an idle connection is nobody's.
-                "--timeout", "0",
-                "--graceful-timeout", "5",
-                "--keep-alive", "0",
-                "--no-control-socket",
-                f"{service}_app:application",
-            ],
+            gunicorn(f"{service}_app:application", listener),
             pid_file=cloud.pid_file(service),
             log_file=cloud.state / "log" / f"{service}.out",
             env=environment(cloud.state),
             keep_open=[listener.fileno()],
             tied=tied,
-        )  # fmt: skip
+        )
     return cloud
+
+
+def gunicorn(application: str, listener: socket.socket) -> list[str | Path]:
+    """The command that serves a WSGI application on a socket, with one process."""
+    return [
+        server_program("gunicorn"),
+        "--bind", f"fd://{listener.fileno()}",
+        "--worker-class", "gthread",
+        "--workers", "1",
+        "--threads", "8",
+        # An upload may take as long as it likes; an idle connection is nobody's.
+        "--timeout", "0",
+        "--graceful-timeout", "5",
+        "--keep-alive", "0",
+        "--no-control-socket",
+        application,
+    ]  # fmt: skip
 
 
 def _configure(cloud: Cloud) -> None:
@@ -141,13 +148,18 @@ def wait_for(cloud: Cloud, service: str) -> None:
     url = {"keystone": f"{cloud.keystone_url}/v3", "glance": f"{cloud.glance_url}/versions"}[
         service
     ]
+    wait_until_answering(service, url, cloud.pid_file(service), _logs(cloud, service))
+
+
+def wait_until_answering(service: str, url: str, pid_file: Path, logs: Iterable[Path]) -> None:
+    """Wait until a server answers at a URL; raises DevcloudError with the ends of its logs."""
     deadline = time.monotonic() + READY_SECONDS
     while not _answers(url):
-        if not processes.is_running(cloud.pid_file(service)):
-            raise DevcloudError(f"{service} ended at once:\n{_tail(cloud, service)}")
+        if not processes.is_running(pid_file):
+            raise DevcloudError(f"{service} ended at once:\n{_tail(logs)}")
         if time.monotonic() > deadline:
             raise DevcloudError(
-                f"{service} does not answer after {READY_SECONDS:g} s:\n{_tail(cloud, service)}"
+                f"{service} does not answer after {READY_SECONDS:g} s:\n{_tail(logs)}"
             )
         time.sleep(0.1)
 
@@ -164,9 +176,13 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _tail(cloud: Cloud, service: str) -> str:
+def _logs(cloud: Cloud, service: str) -> tuple[Path, Path]:
+    return cloud.log_file(service), cloud.state / "log" / f"{service}.out"
+
+
+def _tail(logs: Iterable[Path]) -> str:
     texts = []
-    for log in (cloud.log_file(service), cloud.state / "log" / f"{service}.out"):
+    for log in logs:
         if log.exists():
             texts.extend(log.read_text(errors="replace").splitlines()[-15:])
     return "\n".join(texts)

@@ -1,0 +1,111 @@
+"""Octavia's tables, made and filled through Octavia's own models."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from octavia.common import constants
+from octavia.db import api, base_models, models
+
+LOOKUPS = {
+    models.ProvisioningStatus: constants.SUPPORTED_PROVISIONING_STATUSES,
+    models.OperatingStatus: constants.SUPPORTED_OPERATING_STATUSES,
+    models.HealthMonitorType: constants.SUPPORTED_HEALTH_MONITOR_TYPES,
+    models.Algorithm: constants.SUPPORTED_LB_ALGORITHMS,
+    models.Protocol: constants.SUPPORTED_PROTOCOLS,
+    models.SessionPersistenceType: constants.SUPPORTED_SP_TYPES,
+    models.AmphoraRoles: constants.SUPPORTED_AMPHORA_ROLES,
+    models.LBTopology: constants.SUPPORTED_LB_TOPOLOGIES,
+    models.VRRPAuthMethod: constants.SUPPORTED_VRRP_AUTH,
+    models.L7RuleType: constants.SUPPORTED_L7RULE_TYPES,
+    models.L7RuleCompareType: constants.SUPPORTED_L7RULE_COMPARE_TYPES,
+    models.L7PolicyAction: constants.SUPPORTED_L7POLICY_ACTIONS,
+    models.ClientAuthenticationMode: constants.SUPPORTED_CLIENT_AUTH_MODES,
+}
+
+
+def make_tables() -> None:
+    """Make what `octavia-db-manage upgrade head` makes, whose migrations SQLite refuses."""
+    base_models.BASE.metadata.create_all(api.get_engine())
+    with api.session().begin() as session:
+        if session.query(models.Protocol).count():
+            return
+        for model, names in LOOKUPS.items():
+            session.add_all(model(name=name) for name in names)
+
+
+def add(kind: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write load balancers or amphorae; what a row does not say is as in a healthy one."""
+    make = {"load_balancers": _load_balancer, "amphorae": _amphora}[kind]
+    with api.session().begin() as session:
+        for row in rows:
+            session.add_all(make(row))
+
+
+def _load_balancer(row: dict[str, Any]) -> list[Any]:
+    given = {
+        "project_id": uuid.uuid4().hex,
+        "provisioning_status": constants.ACTIVE,
+        "operating_status": constants.ONLINE,
+        "topology": constants.TOPOLOGY_SINGLE,
+        "enabled": True,
+        "provider": "amphora",
+        **row,
+    }
+    vip = models.Vip(
+        load_balancer_id=given["id"],
+        ip_address="192.0.2.10",
+        port_id=str(uuid.uuid4()),
+        subnet_id=str(uuid.uuid4()),
+        network_id=str(uuid.uuid4()),
+        octavia_owned=True,
+    )
+    return [models.LoadBalancer(**given), vip]
+
+
+def _amphora(row: dict[str, Any]) -> list[Any]:
+    given = {
+        "compute_id": str(uuid.uuid4()),
+        "status": constants.AMPHORA_ALLOCATED,
+        "role": constants.ROLE_STANDALONE,
+        "lb_network_ip": "192.0.2.11",
+        "vrrp_ip": "192.0.2.12",
+        "ha_ip": "192.0.2.10",
+        "vrrp_port_id": str(uuid.uuid4()),
+        "ha_port_id": str(uuid.uuid4()),
+        "cert_expiration": datetime.now(UTC).replace(tzinfo=None) + timedelta(days=30),
+        "cert_busy": False,
+        **row,
+    }
+    if given.get("created_at"):
+        given["created_at"] = datetime.fromisoformat(given["created_at"])
+    return [models.Amphora(**given)]
+
+
+def clear() -> None:
+    """Leave no load balancer and no amphora."""
+    with api.session().begin() as session:
+        for model in (models.Amphora, models.Vip, models.LoadBalancer):
+            session.query(model).delete()
+
+
+class Door:
+    """Octavia's API, and beside it /rows, where tests put rows into the tables and clear them."""
+
+    def __init__(self, octavia_api: Callable[..., Iterable[bytes]]) -> None:
+        self._octavia_api = octavia_api
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/rows":
+            return self._octavia_api(environ, start)
+        if environ["REQUEST_METHOD"] == "DELETE":
+            clear()
+        else:
+            for kind, rows in json.load(environ["wsgi.input"]).items():
+                add(kind, rows)
+        start("204 No Content", [])
+        return []

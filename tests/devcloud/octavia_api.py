@@ -1,0 +1,228 @@
+"""A real Octavia beside the development cloud's Keystone and Glance, for the tests that ask it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from keystoneauth1 import session
+
+from tests.devcloud import accounts, processes
+from tests.devcloud.places import DevcloudError
+from tests.devcloud.servers import Cloud, environment, gunicorn, wait_until_answering
+
+SETTLE_SECONDS = 60.0
+"""How long Octavia may take to build or replace a load balancer."""
+PENDING = "PENDING_"
+
+
+@dataclass(kw_only=True)
+class Octavia:
+    """octavia-api and its controller worker: a process, its catalog entry, its rows."""
+
+    cloud: Cloud
+    admin: session.Session
+    """Of a user who is `admin`: Octavia's own answer to what we ask as others."""
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def directory(self) -> Path:
+        return self.cloud.state / "octavia"
+
+    @property
+    def conf_file(self) -> Path:
+        return self.directory / "octavia.conf"
+
+    def start(self, *, page_limit: int = 1000, image_owner: str = "") -> None:
+        """Start it, on the port it had before if any, and wait until it answers."""
+        self.directory.mkdir(exist_ok=True)
+        if not (self.directory / "ca.pem").exists():
+            _make_authority(self.directory)
+        with processes.listen(self.port or None) as listener:
+            self.port = listener.getsockname()[1]
+            self.conf_file.write_text(
+                _conf(self.cloud, self.directory, page_limit=page_limit, image_owner=image_owner)
+            )
+            processes.start(
+                gunicorn("octavia_app:application", listener),
+                pid_file=self.cloud.pid_file("octavia"),
+                log_file=self.cloud.state / "log" / "octavia.out",
+                env={**environment(self.cloud.state), "OCTAVIA_CONF": str(self.conf_file)},
+                keep_open=[listener.fileno()],
+                tied=True,
+            )
+        logs = (self.cloud.log_file("octavia"), self.cloud.state / "log" / "octavia.out")
+        wait_until_answering("octavia", self.url, self.cloud.pid_file("octavia"), logs)
+
+    def stop(self) -> None:
+        """End it; its rows and its catalog entry stay."""
+        processes.stop(self.cloud.pid_file("octavia"))
+
+    def register(self) -> None:
+        """Have the catalog name it."""
+        service = self._keystone("services", service={"name": "octavia", "type": "load-balancer"})
+        for interface in ("public", "internal", "admin"):
+            self._keystone(
+                "endpoints",
+                endpoint={
+                    "service_id": service["id"],
+                    "interface": interface,
+                    "region_id": accounts.REGION,
+                    "url": self.url,
+                },
+            )
+
+    def unregister(self) -> None:
+        """Have the catalog name it no more; its endpoints go with the service."""
+        url = f"{self.cloud.keystone_url}/v3/services"
+        for service in self.admin.get(f"{url}?type=load-balancer").json()["services"]:
+            self.admin.delete(f"{url}/{service['id']}")
+
+    def _keystone(self, kind: str, **body: Any) -> Any:
+        url = f"{self.cloud.keystone_url}/v3/{kind}"
+        (made,) = self.admin.post(url, json=body).json().values()
+        return made
+
+    def add(
+        self,
+        *,
+        load_balancers: Iterable[dict[str, Any]] = (),
+        amphorae: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        """Write rows into Octavia's tables, as octavia_rows.py in its process understands them."""
+        rows = {"load_balancers": list(load_balancers), "amphorae": list(amphorae)}
+        self.admin.post(f"{self.url}/rows", json=rows)
+
+    def clear(self) -> None:
+        """Leave neither load balancers nor amphorae."""
+        self.admin.delete(f"{self.url}/rows")
+
+    def create_load_balancer(self, name: str, **attributes: str) -> str:
+        """Have Octavia build a load balancer, whose amphora starts from the image it finds."""
+        body = {"loadbalancer": {"name": name, "vip_network_id": VIP_NETWORK, **attributes}}
+        made = self.admin.post(f"{self.url}/v2/lbaas/loadbalancers", json=body).json()
+        return self._settled(str(made["loadbalancer"]["id"]))
+
+    def create_flavor(self, name: str, data: str) -> str:
+        """Make a flavor with a profile of its own; `data` is JSON for the amphora driver."""
+        profile = {"name": name, "provider_name": "amphora", "flavor_data": data}
+        made = self.admin.post(
+            f"{self.url}/v2/lbaas/flavorprofiles", json={"flavorprofile": profile}
+        ).json()["flavorprofile"]
+        flavor = {"name": name, "flavor_profile_id": made["id"], "enabled": True}
+        made = self.admin.post(f"{self.url}/v2/lbaas/flavors", json={"flavor": flavor}).json()
+        return str(made["flavor"]["id"])
+
+    def failover(self, load_balancer: str) -> None:
+        """Have Octavia replace the amphorae of a load balancer, and wait until it has."""
+        self.admin.put(f"{self.url}/v2/lbaas/loadbalancers/{load_balancer}/failover")
+        self._settled(load_balancer)
+
+    def images_of(self, load_balancer: str) -> list[str | None]:
+        """The images that the amphorae of a load balancer run on."""
+        url = f"{self.url}/v2/octavia/amphorae?loadbalancer_id={load_balancer}"
+        return [each["image_id"] for each in self.admin.get(url).json()["amphorae"]]
+
+    def _settled(self, load_balancer: str) -> str:
+        url = f"{self.url}/v2/lbaas/loadbalancers/{load_balancer}"
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (now := self._status(url)).startswith(PENDING) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if now != "ACTIVE":
+            raise DevcloudError(f"load balancer {load_balancer} is {now}: see {self.cloud.state}")
+        return load_balancer
+
+    def _status(self, url: str) -> str:
+        return str(self.admin.get(url).json()["loadbalancer"]["provisioning_status"])
+
+
+VIP_NETWORK = "0b0e5c4e-3c3f-4d0e-9c57-0f8a4c0f5d10"
+MANAGEMENT_NETWORK = "7f3d9c52-0a54-4a0e-8b8e-3f6c1c1b7a21"
+"""The no-op network driver knows every network; Octavia wants these two to differ."""
+
+
+def _make_authority(directory: Path) -> None:
+    """Make the CA of amphorae and of those who talk to them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "devcloud octavia")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "ca.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+def _conf(cloud: Cloud, directory: Path, *, page_limit: int, image_owner: str) -> str:
+    octavia = next(each for each in accounts.ACCOUNTS if each.cloud == "demo-octavia")
+    credentials = accounts.auth_of(octavia, cloud.keystone_url).items()
+    auth = "\n".join(f"{name} = {value}" for name, value in credentials)
+    return f"""\
+[DEFAULT]
+log_file = {cloud.log_file("octavia")}
+transport_url = fake://
+
+[api_settings]
+enabled_provider_drivers = amphora:the amphora driver
+pagination_max_limit = {page_limit}
+
+[database]
+connection = sqlite:///{directory}/octavia.db?timeout=30
+sqlite_synchronous = false
+
+[keystone_authtoken]
+www_authenticate_uri = {cloud.keystone_url}
+auth_type = password
+{auth}
+
+[service_auth]
+auth_type = password
+{auth}
+
+[glance]
+region_name = {accounts.REGION}
+
+[controller_worker]
+network_driver = network_noop_driver
+compute_driver = compute_noop_driver
+amphora_driver = amphora_noop_driver
+image_driver = image_glance_driver
+amp_image_tag = octavia-amphora
+amp_image_owner_id = {image_owner}
+amp_flavor_id = 1
+amp_boot_network_list = {MANAGEMENT_NETWORK}
+client_ca = {directory}/ca.pem
+
+[certificates]
+cert_manager = local_cert_manager
+ca_certificate = {directory}/ca.pem
+ca_private_key = {directory}/ca.key
+
+[oslo_messaging_notifications]
+driver = noop
+"""

@@ -1,0 +1,100 @@
+"""Pure: the text of the systemd units of one installation, and whether somebody edited it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+Way = Literal["timer", "service"]
+
+UNITS: dict[Way, tuple[str, ...]] = {
+    "timer": ("retrofit.service", "retrofit.timer"),
+    "service": ("retrofit-scheduler.service",),
+}
+STARTED: dict[Way, str] = {"timer": "retrofit.timer", "service": "retrofit-scheduler.service"}
+"""The unit of each way that is enabled, and brings the others with it."""
+ALL_UNITS = tuple(name for names in UNITS.values() for name in names)
+
+OWN_DIRECTORIES = (
+    Path("/var/lib/retrofit"),
+    Path("/var/cache/retrofit"),
+    Path("/var/log/retrofit"),
+)
+"""What StateDirectory=, CacheDirectory= and LogsDirectory= make and leave writable."""
+# ProtectHome= hides these, and whoever is installed in one would not start.
+HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
+
+HEADER = re.compile(r"# Written by retrofit-scheduler install, sha256 ([0-9a-f]{64})\.\n")
+ADVICE = "# To change something: systemctl edit {name}\n\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """What differs between machines: the programs' directory, and paths that must be reachable."""
+
+    programs: Path
+    needed: tuple[Path, ...] = ()
+    """Further directories that the programs are read from, such as Python's own."""
+    writable: tuple[Path, ...] = ()
+    """Directories of the configuration that are not systemd's to make."""
+
+    @property
+    def in_home(self) -> bool:
+        """Say whether ProtectHome=true would hide what has to be read."""
+        return any(
+            path.is_relative_to(home)
+            for path in (self.programs, *self.needed, *self.writable)
+            for home in HOMES
+        )
+
+
+def template(name: str) -> str:
+    """Return a file of this package's `systemd` directory."""
+    return (resources.files("scheduler") / "systemd" / name).read_text()
+
+
+def render(name: str, installation: Installation) -> str:
+    """Return the text of the unit `name`, headed by a digest of the rest."""
+    sandbox = template("sandbox.conf").replace(
+        "@PROTECT_HOME@", "read-only" if installation.in_home else "true"
+    )
+    if installation.writable:
+        listed = " ".join(_quoted(path) for path in installation.writable)
+        sandbox += f"# From paths.* of the configuration.\nReadWritePaths={listed}\n"
+    body = ADVICE.format(name=name) + template(name).replace("@SANDBOX@\n", sandbox).replace(
+        "@BIN@", _quoted(installation.programs)
+    )
+    return f"# Written by retrofit-scheduler install, sha256 {_digest(body)}.\n{body}"
+
+
+def is_edited(text: str) -> bool:
+    """Say whether a unit file is anything but what `render` once returned."""
+    header = HEADER.match(text)
+    return header is None or header[1] != _digest(text[header.end() :])
+
+
+def outside_own(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return those of the paths that systemd does not make for us, each once."""
+    return tuple(
+        dict.fromkeys(
+            path
+            for path in paths
+            if not any(path.is_relative_to(directory) for directory in OWN_DIRECTORIES)
+        )
+    )
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as unit files want it: specifiers and blanks escaped (systemd.syntax(7))."""
+    return re.sub(r"[\s\\\"']", lambda match: f"\\x{ord(match[0]):02x}", str(path)).replace(
+        "%", "%%"
+    )
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()

@@ -30,7 +30,7 @@ test: setup lint ## The whole test suite but the slow matrix
 	$(SUDO) $(BIN)/python -m pytest -m "not slow"
 
 .PHONY: test-all
-test-all: setup lint ## The full matrix: layouts, agent sources, firmware
+test-all: setup setup-all lint ## The full matrix: layouts, agent sources, firmware
 	$(SUDO) $(BIN)/python -m pytest
 
 .PHONY: lint
@@ -67,6 +67,18 @@ $(CLOUD_VENV)/.installed: requirements/devcloud.txt
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
 	@mkdir -p .cache && touch $@
+
+.PHONY: setup-all
+setup-all: .cache/packages-installed-all
+
+.cache/packages-installed-all: bindep.txt .cache/packages-installed
+	@missing=$$($(BIN)/bindep -b test test-all || true); \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian packages:" $$missing; \
+		$(SUDO) apt-get update -qq; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+	@touch $@
 
 .PHONY: lock
 lock: ## Pin the dependencies anew (needs uv)

@@ -91,7 +91,9 @@ class System:
 
     def is_enabled(self, name: str) -> bool:
         """Say whether a unit is started at boot."""
-        return any(self.path(UNIT_DIRECTORY).glob(f"*.wants/{name}"))
+        # The link's target is a path of that system: seen from here it may lead nowhere.
+        wants = self.path(UNIT_DIRECTORY).glob("*.wants")
+        return any((directory / name).is_symlink() for directory in wants)
 
     def systemctl(self, *words: str) -> None:
         """Ask systemd, or change links where it does not run. Raises ConfigError."""
@@ -132,6 +134,7 @@ def put_in_place(system: System, names: Iterable[str], *, force: bool) -> None:
         click.echo("home directories stay readable to the units: something needed lies in one")
     configuration = system.path(DEFAULT_FILE)
     if not configuration.exists():
+        configuration.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         _write(configuration, template("retrofit.toml"), mode=0o640)
         click.echo(f"wrote an example {configuration}: fill in the cloud's name")
     if system.booted:

@@ -70,8 +70,21 @@ class BusyError(RetrofitError):
     code = "busy"
 
 
+class LockLostError(RetrofitError):
+    """It is not certain any more that no other machine runs this target."""
+
+    exit_code = 75
+    code = "lock-lost"
+
+
 class InterruptedRunError(RetrofitError):
     """Somebody asked us to stop (128 + SIGINT, as shells report it)."""
 
     exit_code = 130
     code = "interrupted"
+
+
+def error_of(code: str, message: str, *, hint: str | None = None) -> RetrofitError:
+    """Make an error of the class that a record names; of the base class for an unknown one."""
+    classes = {kind.code: kind for kind in RetrofitError.__subclasses__()}
+    return classes.get(code, RetrofitError)(message, hint=hint)

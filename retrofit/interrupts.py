@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,6 +13,25 @@ import structlog
 log = structlog.get_logger(__name__)
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FROM_THREAD = signal.SIGUSR2
+"""Wakes the main thread from whatever it waits in, which `_thread.interrupt_main` does not."""
+
+
+class GivingUp(KeyboardInterrupt):
+    """A thread of this process found that the work in the main thread must end."""
+
+
+class _Cleanup:
+    """Which interruption is being cleaned up after: no second one may break that."""
+
+    stopping = False
+    giving_up = False
+    withheld: str | None = None
+    blocks = 0
+    """How many blocks deep threads may interrupt."""
+
+
+_cleanup = _Cleanup()
 
 
 @contextmanager
@@ -21,21 +41,65 @@ def interruptible() -> Iterator[None]:
     KeyboardInterrupt passes every `except Exception` of the libraries in between; a second one
     would break the cleanup that the first one started.
     """
-    stopping = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
         name = signal.Signals(number).name
-        if stopping:
+        if _cleanup.stopping:
             log.warning("already stopping, cleaning up first", signal=name)
             return
-        stopping = True
+        _cleanup.stopping = True
         log.warning("stopping", signal=name)
+        if _cleanup.giving_up:
+            _cleanup.withheld = name
+            return
         raise KeyboardInterrupt(name)
 
+    _cleanup.stopping = False
     previous = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        _cleanup.stopping = False
+
+
+@contextmanager
+def interruptible_by_thread() -> Iterator[Callable[[], None]]:
+    """Yield what another thread may call, once, to have the block end with GivingUp.
+
+    A stopping signal that comes while the block cleans up is raised at its end. Outside of the
+    main thread, where no signal can be handled, the call does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    main = threading.main_thread()
+    gate = threading.Lock()
+    armed = True
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if not (_cleanup.stopping or _cleanup.giving_up):
+            _cleanup.giving_up = True
+            raise GivingUp
+
+    def interrupt() -> None:
+        with gate:
+            if armed and main.ident is not None:
+                signal.pthread_kill(main.ident, FROM_THREAD)
+
+    previous = signal.signal(FROM_THREAD, handle)
+    _cleanup.blocks += 1
+    try:
+        yield interrupt
+    finally:
+        with gate:
+            armed = False
+        # Never the default, which would kill us for a signal that is still on its way.
+        signal.signal(FROM_THREAD, previous if callable(previous) else signal.SIG_IGN)
+        _cleanup.blocks -= 1
+        if _cleanup.blocks == 0:
+            _cleanup.giving_up = False
+            withheld, _cleanup.withheld = _cleanup.withheld, None
+            if withheld:
+                raise KeyboardInterrupt(withheld)

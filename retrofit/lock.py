@@ -1,27 +1,59 @@
-"""One run of a target at a time, on this machine and, with a shared backend, on all of them."""
+"""One run of a target at a time, on this machine and, with a lock server, on all of them."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from tooz import ToozError, coordination
 
 from retrofit.config import LockSettings
 from retrofit.errors import BusyError, ConfigError
+from retrofit.shared_lock import shared
+
+
+class Lock(Protocol):
+    """A lock that a run holds."""
+
+    def check(self) -> None:
+        """Raise LockLostError unless it is certain, now, that the lock is still held."""
+
+
+class LocalLock:
+    """A file lock: the kernel takes it away with the process, and at no other time."""
+
+    def check(self) -> None:
+        """Find the lock held."""
 
 
 @contextmanager
-def held(settings: LockSettings, state_dir: Path, target: str) -> Iterator[None]:
+def held(settings: LockSettings, state_dir: Path, target: str) -> Iterator[Lock]:
     """Hold a target's lock for the length of the block.
 
     The local file lock is always taken: it is what proves that work left on this machine is of a
-    dead run. Raises BusyError when somebody else holds one, ConfigError for a backend out of reach.
+    dead run. Raises BusyError when somebody else holds one, ConfigError for a lock that cannot be
+    made, CloudError for a lock server out of reach, LockLostError in place of what the block was
+    doing when its lock was lost.
     """
+    with _held_here(state_dir, target):
+        if settings.url is None:
+            yield LocalLock()
+            return
+        with shared(settings.url, settings.lease, lock_name(target), target=target) as lock:
+            yield lock
+
+
+def lock_name(target: str) -> bytes:
+    """Return the name under which all machines lock a target."""
+    return f"retrofit-{target}".encode()
+
+
+@contextmanager
+def _held_here(state_dir: Path, target: str) -> Iterator[None]:
     locks = state_dir / "locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
@@ -30,28 +62,21 @@ def held(settings: LockSettings, state_dir: Path, target: str) -> Iterator[None]
             f"cannot use the state directory {state_dir}: {error.strerror}",
             hint="run as root, or set paths.state",
         ) from error
-    with ExitStack() as stack:
-        stack.enter_context(_held(f"file://{locks.resolve()}", target, where="this machine"))
-        if settings.url is not None:
-            stack.enter_context(_held(settings.url, target, where="another machine"))
-        yield
-
-
-@contextmanager
-def _held(url: str, target: str, *, where: str) -> Iterator[None]:
     member = f"{socket.gethostname()}-{os.getpid()}".encode()
+    coordinator = coordination.get_coordinator(f"file://{locks.resolve()}", member)
+    coordinator.start()
     try:
-        coordinator = coordination.get_coordinator(url, member)
-        coordinator.start(start_heart=True)
-    except (ToozError, OSError, ImportError) as error:
-        raise ConfigError(
-            f"the lock backend cannot be used: {error}", hint="check lock.url and its server"
-        ) from error
-    try:
-        lock = coordinator.get_lock(f"retrofit-{target}".encode())
-        if not _acquire(lock):
+        lock = coordinator.get_lock(lock_name(target))
+        try:
+            acquired = lock.acquire(blocking=False)
+        except ToozError as error:
+            raise ConfigError(
+                f"cannot lock target {target} in {locks}: {error}",
+                hint="run as root, or set paths.state",
+            ) from error
+        if not acquired:
             raise BusyError(
-                f"another run of target {target} is going on on {where}",
+                f"another run of target {target} is going on on this machine",
                 hint="wait for it to end; its lock ends with its process",
             )
         try:
@@ -60,11 +85,3 @@ def _held(url: str, target: str, *, where: str) -> Iterator[None]:
             lock.release()
     finally:
         coordinator.stop()
-
-
-def _acquire(lock: Any) -> bool:
-    """Try once; some drivers answer False, others raise when somebody else holds the lock."""
-    try:
-        return bool(lock.acquire(blocking=False))
-    except (ToozError, coordination.LockAcquireFailed):
-        return False

@@ -31,6 +31,7 @@ from retrofit.config import (
     SourceSettings,
     Target,
     VerifySettings,
+    WorkerSettings,
 )
 from retrofit.errors import ConfigError
 
@@ -57,6 +58,7 @@ class Document(BaseSettings):
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     lock: LockSettings = Field(default_factory=LockSettings)
     paths: PathSettings = Field(default_factory=PathSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
     target: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
     @classmethod
@@ -95,7 +97,9 @@ def load(path: Path | None = None) -> Settings:
             f"{where} cannot be used:\n{listed}",
             hint="README.md has a table of all settings; `retrofit config check` reads it again",
         )
-    return Settings(targets=targets, lock=document.lock, paths=document.paths)
+    return Settings(
+        targets=targets, lock=document.lock, paths=document.paths, worker=document.worker
+    )
 
 
 def _named_by_environment() -> Path | None:

@@ -12,6 +12,7 @@ from retrofit.config.section import Name, Section, Word
 from retrofit.config.settings import Settings, Target
 from retrofit.config.source import SourceSettings
 from retrofit.config.verify import VerifySettings
+from retrofit.config.worker import WorkerSettings
 
 __all__ = [
     "BuildSettings",
@@ -29,4 +30,5 @@ __all__ = [
     "Target",
     "VerifySettings",
     "Word",
+    "WorkerSettings",
 ]

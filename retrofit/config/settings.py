@@ -17,6 +17,7 @@ from retrofit.config.schedule import ScheduleSettings
 from retrofit.config.section import Name, Section
 from retrofit.config.source import SourceSettings
 from retrofit.config.verify import VerifySettings
+from retrofit.config.worker import WorkerSettings
 
 
 class Target(Section):
@@ -61,3 +62,4 @@ class Settings(Section):
     targets: tuple[Target, ...]
     lock: LockSettings = Field(default_factory=LockSettings)
     paths: PathSettings = Field(default_factory=PathSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)

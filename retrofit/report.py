@@ -13,12 +13,15 @@ from typing import Any, Literal
 from retrofit.errors import BusyError, RetrofitError
 from retrofit.model import Source, Verdict
 
-RunOutcome = Literal["published", "unchanged", "failed", "busy"]
+Action = Literal["run", "promote", "rollback", "retire"]
+RunOutcome = Literal[
+    "published", "unchanged", "failed", "busy", "paused", "waiting", "promoted", "retired"
+]
 
 
 @dataclass(kw_only=True)
 class RunReport:
-    """The record of one run of one target, filled as the run goes.
+    """The record of one run of one target, or of one thing done by hand, filled as it goes.
 
     `image_id` is the image that is promoted when the run ends, as far as it knows.
     """
@@ -26,6 +29,7 @@ class RunReport:
     run_id: str
     target: str
     log_dir: Path
+    action: Action = "run"
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     outcome: RunOutcome = "failed"
     reasons: list[str] = field(default_factory=list)
@@ -64,6 +68,7 @@ class RunReport:
         return {
             "run_id": self.run_id,
             "target": self.target,
+            "action": self.action,
             "outcome": self.outcome,
             "reasons": self.reasons,
             "notes": self.notes,
@@ -80,6 +85,7 @@ class RunReport:
             "retired": self.retired,
             "swept": self.swept,
             "started_at": self.started_at.isoformat(timespec="seconds"),
+            "seconds": round(sum(seconds for _, seconds in self.steps), 1),
             "steps": [{"name": name, "seconds": seconds} for name, seconds in self.steps],
             "verification": None if self.verdict is None else verdict_as_dict(self.verdict),
             "error": None if self.error is None else error_as_dict(self.error),

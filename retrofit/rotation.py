@@ -9,10 +9,10 @@ import structlog
 from retrofit.cloud import Glance, Removal
 from retrofit.config import Target
 from retrofit.errors import PublishError
-from retrofit.model import Image
-from retrofit.plan import Rotation, is_eligible, is_whole, rotate
+from retrofit.model import Image, Usage
+from retrofit.plan import Inventory, is_eligible, is_usable, rotate
 from retrofit.report import RunReport
-from retrofit.survey import take_inventory
+from retrofit.survey import take_inventory, usage_where_needed
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 def promote(target: Target, glance: Glance, report: RunReport, image: Image) -> None:
     """Tag an image, once it is seen to be active and whole; the others keep their tag as yet."""
     current = glance.get(image.id)
-    if current is None or current.status != "active" or not is_whole(current):
+    if current is None or not is_usable(current):
         state = "gone" if current is None else f'"{current.status}", {current.size} bytes'
         raise PublishError(
             f"cannot promote {image.id}: image is {state}, expected what was built and verified",
@@ -36,29 +36,46 @@ def promote(target: Target, glance: Glance, report: RunReport, image: Image) -> 
 
 
 def _mark_promoted(glance: Glance, image: Image) -> None:
-    """Record that an image was promoted once; without the tag, that then means: demoted."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    glance.update(image.id, {"retrofit_promoted_at": now})
+    """Record that an image was promoted, and is no longer what it may have been before that."""
+    marks = {
+        "retrofit_promoted_at": _now(),
+        "retrofit_demoted_at": None,
+        "retrofit_set_aside_at": None,
+    }
+    glance.update(image.id, marks)
 
 
-def _rotation(target: Target, glance: Glance, promoted: str | None) -> Rotation:
-    """Look again and say who leaves; nobody does unless `promoted` is seen to stand there."""
-    tag = target.publish.tag
+def set_aside(glance: Glance, image: Image) -> None:
+    """Record that a person decided against an image: no run takes it back by itself."""
+    glance.update(image.id, {"retrofit_set_aside_at": _now()})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _standing(target: Target, glance: Glance, promoted: str | None) -> tuple[Inventory, str | None]:
+    """Look again; nobody leaves unless `promoted` is seen to stand where Octavia takes it."""
     inventory = take_inventory(target, glance)
     standing = next((image for image in inventory.images if image.id == promoted), None)
-    if standing is None or not is_eligible(standing, tag):
-        return rotate(inventory, target, promoted=None)
-    if not standing.property("retrofit_promoted_at"):  # a run died between tag and mark
+    if standing is None or not is_eligible(standing, target.publish.tag):
+        return inventory, None
+    marked = standing.property("retrofit_promoted_at")
+    if not marked or standing.property("retrofit_demoted_at"):  # a run died between tag and mark
         _mark_promoted(glance, standing)
-    return rotate(inventory, target, promoted=promoted)
+    return inventory, standing.id
 
 
 def demote_others(
     target: Target, glance: Glance, report: RunReport, *, promoted: str | None
 ) -> None:
     """Take the tag from every other image of the target, and hide them."""
-    rotation = _rotation(target, glance, promoted)
+    inventory, standing = _standing(target, glance, promoted)
+    rotation = rotate(inventory, target, promoted=standing, usage=Usage())
     for image in rotation.demote:
+        if image.property("retrofit_target") == target.name:
+            # Marked first: an image without tag and mark was demoted by somebody else, on purpose.
+            glance.update(image.id, {"retrofit_demoted_at": _now()})
         glance.untag(image.id, target.publish.tag)
         report.demoted.append(image.id)
         log.info("image demoted", image_id=image.id, name=image.name)
@@ -67,8 +84,13 @@ def demote_others(
 
 
 def retire(target: Target, glance: Glance, report: RunReport, *, promoted: str | None) -> None:
-    """Delete what retention no longer wants; only reached when nothing in this run failed."""
-    rotation = _rotation(target, glance, promoted)
+    """Delete what retention no longer wants; only reached when nothing in this run failed.
+
+    Octavia is asked after the demotion: whatever starts from now on starts from another image.
+    """
+    inventory, standing = _standing(target, glance, promoted)
+    used = usage_where_needed(inventory, target, promoted=standing)
+    rotation = rotate(inventory, target, promoted=standing, usage=used)
     report.notes.extend(rotation.notes)
     for image in rotation.retire:
         removal = glance.delete(image.id)

@@ -1,4 +1,4 @@
-"""How a target stands: what Octavia takes, and how the last run ended."""
+"""How a target stands: what Octavia takes, what keeps runs back, and how the last one ended."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from retrofit.cloud import Glance
 from retrofit.config import Settings, Target
+from retrofit.failures import last_failure
 from retrofit.model import Image
-from retrofit.plan import Inventory, promoted_image, warnings
+from retrofit.pausing import pause_of
+from retrofit.plan import Inventory, is_set_aside, is_usable, promoted_image, warnings
 from retrofit.run_logs import reports
 from retrofit.survey import take_inventory
 
@@ -18,7 +20,15 @@ def target_status(target: Target, settings: Settings) -> dict[str, Any]:
     inventory = take_inventory(target, glance)
     promoted = promoted_image(inventory, target)
     taken = glance.octavia_takes(target.publish.tag)
-    last = next((run for run in reports(settings.paths.logs) if run["target"] == target.name), None)
+    pause = pause_of(inventory, target, settings.paths.state)
+    last = next(
+        (
+            report
+            for report in reports(settings.paths.logs)
+            if report.get("target") == target.name and report.get("action", "run") == "run"
+        ),
+        None,
+    )
     return {
         "target": target.name,
         "cloud": glance.where,
@@ -28,7 +38,24 @@ def target_status(target: Target, settings: Settings) -> dict[str, Any]:
         "octavia_takes": None if taken is None else taken.id,
         "images": len(inventory.ours(target.name)),
         "warnings": warnings(inventory, target),
+        "paused": None if pause is None else pause.as_dict(),
+        "failing": _failing(target, settings),
         "last_run": last,
+    }
+
+
+def _failing(target: Target, settings: Settings) -> dict[str, Any] | None:
+    """Return how builds fail at present, and when the next one is tried."""
+    failed = last_failure(settings.paths.state, target.name)
+    if failed is None:
+        return None
+    return {
+        "count": failed.count,
+        "code": failed.code,
+        "message": failed.message,
+        "run_id": failed.run_id,
+        "last_at": failed.last_at.isoformat(timespec="seconds"),
+        "retry_at": failed.retry_at(target.build).isoformat(timespec="seconds"),
     }
 
 
@@ -36,12 +63,16 @@ def image_as_dict(image: Image, inventory: Inventory, target: Target) -> dict[st
     """Return what an operator asks of an amphora image, as JSON types; sizes in bytes."""
     promoted = promoted_image(inventory, target)
     age = inventory.now - image.created_at
+    ours = image.property("retrofit_target") == target.name
     return {
         "id": image.id,
         "name": image.name,
         "target": target.name,
+        "made_by": "retrofit" if ours else "octavia-diskimage-retrofit charm",
         "status": image.status,
         "promoted": promoted is not None and promoted.id == image.id,
+        "set_aside": ours and target.publish.tag not in image.tags and is_set_aside(image),
+        "usable": ours and is_usable(image),
         "hidden": image.hidden,
         "protected": image.protected,
         "created_at": image.created_at.isoformat(timespec="seconds"),
@@ -58,6 +89,9 @@ def image_as_dict(image: Image, inventory: Inventory, target: Target) -> dict[st
                 "retrofit_run_id",
                 "retrofit_verified_at",
                 "retrofit_verification",
+                "retrofit_promoted_at",
+                "retrofit_demoted_at",
+                "retrofit_set_aside_at",
                 "haproxy_version",
                 "amphora_agent_version",
                 "kernel_version",

@@ -1,4 +1,4 @@
-"""Read Glance for one target, and decide; nothing is changed."""
+"""Read Glance, Octavia and our own records for one target, and decide; nothing is changed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 
 from retrofit.cloud import Glance
 from retrofit.config import Settings, Target
-from retrofit.model import Image
-from retrofit.plan import Inventory, Plan, plan
+from retrofit.failures import last_failure
+from retrofit.model import Image, Usage
+from retrofit.octavia import usage
+from retrofit.pausing import pause_of
+from retrofit.plan import CHARM_TAG, Inventory, Plan, plan, rotate
 from retrofit.source import choose_source
 
 
 def survey(
     target: Target, settings: Settings, glance: Glance, *, recipe: str, force: bool = False
 ) -> Plan:
-    """Read Glance and decide, changing nothing: this is what `retrofit plan` shows."""
+    """Read everything and decide, changing nothing: this is what `retrofit plan` shows."""
     inventory = take_inventory(target, glance)
     choice = choose_source(
         _possible_sources(target, glance), target.source, own_project=glance.project_id
@@ -26,8 +29,11 @@ def survey(
         choice,
         recipe=recipe,
         host=socket.gethostname(),
+        ask=lambda promoted: usage_where_needed(inventory, target, promoted=promoted),
         force=force,
         lock_shared=settings.lock.url is not None,
+        failed=last_failure(settings.paths.state, target.name),
+        pause=pause_of(inventory, target, settings.paths.state),
     )
 
 
@@ -35,10 +41,22 @@ def take_inventory(target: Target, glance: Glance) -> Inventory:
     """List the target's images and all that carry its tag, hidden and unfinished ones too."""
     images = glance.list({"retrofit_target": target.name, "owner": glance.project_id})
     images += glance.list({"tag": [target.publish.tag]})
+    images += glance.list({"tag": [CHARM_TAG], "owner": glance.project_id})
     unique = {image.id: image for image in images}
     return Inventory(
         images=tuple(unique.values()), own_project=glance.project_id, now=datetime.now(UTC)
     )
+
+
+def usage_where_needed(inventory: Inventory, target: Target, *, promoted: str | None) -> Usage:
+    """Ask Octavia what is in use, where an image would be retired were nothing in use.
+
+    Raises CloudError where the configuration requires an answer and there is none.
+    """
+    unused = Usage()
+    if not rotate(inventory, target, promoted=promoted, usage=unused).retire:
+        return unused
+    return usage(target)
 
 
 def _possible_sources(target: Target, glance: Glance) -> list[Image]:

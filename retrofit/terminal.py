@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from retrofit.progress import Progress
+from retrofit.run_logs import keep_story
 
 QUIET_SECONDS = 30.0
 """How long the same phrase is not repeated in a log."""
@@ -30,6 +31,7 @@ def configure_logging(*, verbose: bool) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            keep_story,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from retrofit.cli.root import Invocation, output_here, retrofit
-from retrofit.errors import InterruptedRunError
 
 
 @retrofit.command("run-once")
@@ -19,13 +18,9 @@ def run_once(context: click.Context, force: bool) -> None:
 
     invocation: Invocation = context.obj
     settings = invocation.settings()
-    reports = []
-    for target in invocation.targets(settings):
-        with progress_shown() as progress:
-            report = pipeline.run_once(target, settings, force=force, progress=progress)
-        reports.append(report)
-        if isinstance(report.error, InterruptedRunError):
-            break
+    targets = invocation.targets(settings)
+    with progress_shown() as progress:
+        reports = list(pipeline.run_targets(targets, settings, force=force, progress=progress))
     render.show_reports(reports, invocation.output)
     context.exit(worst_exit_code(reports))
 

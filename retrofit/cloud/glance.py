@@ -194,9 +194,11 @@ class Glance:
             pass
 
     def update(self, image_id: str, changes: Mapping[str, Any]) -> None:
-        """Set attributes or properties of an image."""
+        """Set attributes or properties of an image; those whose value is None are removed."""
+        kept = {key: value for key, value in changes.items() if value is not None}
+        removed = [key for key, value in changes.items() if value is None]
         with translated(f"update image {image_id}", failure=PublishError):
-            self._client.images.update(image_id, **changes)
+            self._client.images.update(image_id, remove_props=removed, **kept)
 
     def delete(self, image_id: str) -> Removal:
         """Try to delete an image, and say how it went; refusals are answers, not errors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ TREE_GROWTH = 3 * GIBIBYTE
 """Bytes that packages, their downloads and a new initramfs may add to the source's tree."""
 MEMORY = GIBIBYTE
 """Bytes of memory for dpkg, mkinitramfs and qemu-img, tmpfs not included."""
+
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+EMULATORS = {"armv7l": "arm"}
+"""Glance's architecture -> QEMU's name of it, where the two differ."""
 
 # Debian's package for each tool that is run by name.
 TOOLS = {
@@ -64,6 +69,26 @@ def check_tools(tools: Path) -> None:
             f"there is no disk-image-create in {tools}",
             hint="diskimage-builder belongs into the same environment as retrofit",
         )
+
+
+def require_runnable(architecture: str) -> None:
+    """Raise BuildError unless programs of a Glance architecture run here, in a chroot too."""
+    host = platform.machine()
+    if architecture == host:
+        return
+    emulator = BINFMT / f"qemu-{EMULATORS.get(architecture, architecture)}"
+    try:
+        lines = emulator.read_text().splitlines()
+    except OSError:
+        lines = []
+    # With the flag F the kernel holds the emulator open: it need not be there in the chroot.
+    if "enabled" in lines and any(line.startswith("flags:") and "F" in line for line in lines):
+        return
+    raise BuildError(
+        f"this machine is {host} and cannot run programs of {architecture}",
+        hint="run this target on a machine of that architecture, or install qemu-user-static and"
+        " binfmt-support here (slow)",
+    )
 
 
 def check_privilege() -> None:

@@ -74,7 +74,7 @@ def settings(devcloud: Any, clean_glance: None, tmp_path: Path) -> Settings:
 def settings_for(devcloud: Any, tmp_path: Path) -> Settings:
     target = Target(
         cloud=Cloud(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml),
-        publish=PublishSettings(keep=2, retire_after=0),
+        publish=PublishSettings(keep=2, retire_after=0, retire_unasked_after=0),
     )
     paths = PathSettings(
         state=tmp_path / "state",
@@ -167,7 +167,7 @@ def test_publishes_an_image_that_says_where_it_came_from(
     assert glance.octavia_takes(TAG).id == image.id
     assert nothing_left(settings)
     assert [name for name, _ in report.steps] == [
-        "plan", "sweep", "fetch", "build", "verify", "upload", "promote", "demote", "retire",
+        "plan", "sweep", "preflight", "fetch", "build", "verify", "upload", "promote", "demote", "retire",
     ]  # fmt: skip
 
 

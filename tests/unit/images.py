@@ -92,3 +92,29 @@ def amphora(
             **fields,
         }
     )
+
+
+def charm_image(
+    number: int,
+    *,
+    version: str = "20260911",
+    tagged: bool = True,
+    arch: str = "amd64",
+    owner: str = OWN,
+) -> Image:
+    """An amphora image as the octavia-diskimage-retrofit charm leaves it."""
+    return Image(
+        id=f"charm-{number}",
+        name=f"amphora-haproxy-x86_64-ubuntu-24.04-{version}",
+        status="active",
+        owner=owner,
+        created_at=NOW - timedelta(hours=1000 - number),
+        size=2000,
+        hash_algo="sha512",
+        hash_value=f"charm-{number}",
+        tags=frozenset({"octavia-diskimage-retrofit", *(["octavia-amphora"] if tagged else [])}),
+        properties={
+            "source_product_name": f"com.ubuntu.cloud:server:24.04:{arch}",
+            "source_version_name": version,
+        },
+    )

@@ -2,30 +2,35 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrofit.config import PublishSettings, SourceSettings, Target
-from retrofit.model import Image, Source
+from retrofit.config import BuildSettings, PublishSettings, SourceSettings, Target
+from retrofit.model import Amphora, Image, Source, Usage
 from retrofit.plan import (
     Decision,
     Inventory,
+    Plan,
     Rotation,
     decide,
     is_eligible,
+    is_usable,
     leftovers,
+    octavia_order,
     plan,
     promoted_image,
     rotate,
     warnings,
 )
 from retrofit.source import choose_source
-from tests.unit.images import NOW, OWN, amphora, synced
+from tests.unit.images import NOW, OWN, amphora, charm_image, synced
 
 TAG = "octavia-amphora"
 RECIPE = "sha256:recipe"
+UNUSED = Usage()
+NOBODY_KNOWS = Usage(unknown="Octavia cannot be asked")
 TARGET = Target(publish=PublishSettings(keep=2, retire_after=0))
 
 
@@ -43,8 +48,14 @@ def decision(*images: Image, version: str = "20260911", force: bool = False) -> 
     return decide(inventory(*images), TARGET, source(version), recipe=RECIPE, force=force)
 
 
-def rotation(*images: Image, promoted: str | None, target: Target = TARGET) -> Rotation:
-    return rotate(inventory(*images), target, promoted=promoted)
+def rotation(
+    *images: Image, promoted: str | None, target: Target = TARGET, usage: Usage = UNUSED
+) -> Rotation:
+    return rotate(inventory(*images), target, promoted=promoted, usage=usage)
+
+
+def running(*, image: str | None, status: str = "ALLOCATED", created_at: datetime = NOW) -> Amphora:
+    return Amphora(id="amphora-vm", status=status, created_at=created_at, image_id=image)
 
 
 def ids(images: tuple[Image, ...]) -> list[str]:
@@ -99,11 +110,55 @@ class TestDecision:
             assert made.build, broken
             assert made.promote is None
 
-    def test_leaves_a_deliberately_demoted_image_alone(self) -> None:
-        rolled_back = amphora(2, promoted_before=True)
-        made = decision(amphora(1, tagged=True, version="20260801"), rolled_back)
-        assert (made.build, made.promote) == (False, None)
-        assert "demoted by somebody" in made.notes[0]
+    def test_leaves_an_image_alone_that_somebody_decided_against(self) -> None:
+        old = amphora(1, tagged=True, version="20260801")
+        by_rollback = {"retrofit_demoted_at": "2026-11-20", "retrofit_set_aside_at": "2026-11-20"}
+        for against in (
+            amphora(2, promoted_before=True),  # its tag was taken away with other tools
+            amphora(2, promoted_before=True, properties=by_rollback),
+        ):
+            made = decision(old, against)
+            assert (made.build, made.promote) == (False, None)
+            assert "was set aside by somebody" in made.notes[0]
+            assert decision(old, against, force=True).build
+
+    def test_takes_back_what_rotation_demoted_when_the_recipe_is_that_again(self) -> None:
+        demoted = {"retrofit_demoted_at": "2026-11-20T00:00:00+00:00"}
+        before = amphora(1, promoted_before=True, properties=demoted)
+        made = decision(before, amphora(2, tagged=True, recipe="sha256:other"))
+        assert made.promote is not None
+        assert made.promote.id == "amphora-0001"
+
+    def test_builds_when_the_promoted_image_is_no_longer_what_was_published(self) -> None:
+        for bad in ({"size": 0}, {"hash_value": "other"}):
+            made = decision(amphora(1, tagged=True, **bad))
+            assert made.build
+            assert "is no longer what was published" in made.reasons[0]
+
+    def test_says_in_which_state_the_promoted_image_is_when_octavia_cannot_take_it(self) -> None:
+        made = decision(amphora(1, tagged=True, status="deactivated"))
+        assert made.build
+        assert made.reasons == (
+            "image amphora-0001 carries the tag but is deactivated: Octavia cannot take it",
+        )
+
+    def test_builds_when_the_promoted_image_is_too_old(self) -> None:
+        target = Target(build=BuildSettings(max_age=30))
+        for days, builds in ((29, False), (31, True)):
+            stock = inventory(amphora(1, tagged=True, age_hours=24 * days))
+            made = decide(stock, target, source(), recipe=RECIPE, force=False)
+            assert made.build is builds
+            assert ("build.max_age" in "".join(made.reasons)) is builds
+
+    def test_counts_the_charms_image_as_built_unless_forced(self) -> None:
+        made = decision(charm_image(1))
+        assert (made.build, made.reasons) == (False, ())
+        assert "octavia-diskimage-retrofit charm" in made.notes[0]
+        assert decision(charm_image(1), force=True).build
+        assert decision(charm_image(1, version="20260801")).build
+        assert decision(charm_image(1, tagged=False)).build
+        assert decision(charm_image(1, owner="tenant")).build
+        assert decision(charm_image(1, arch="arm64")).build
 
     def test_promotes_again_what_is_current_when_nothing_is_promoted(self) -> None:
         made = decision(amphora(2, promoted_before=True))
@@ -135,10 +190,62 @@ class TestRotation:
         turned = rotation(*images, promoted="amphora-0004")
         assert ids(turned.retire) == ["amphora-0002", "amphora-0001"]
 
-    def test_keeps_the_promoted_one_even_when_it_is_the_oldest(self) -> None:
-        images = [amphora(n, tagged=n == 1) for n in range(1, 5)]
-        turned = rotation(*images, promoted="amphora-0001")
+    def test_never_retires_what_is_newer_than_the_promoted_one(self) -> None:
+        # They tell which source and recipe a rollback decided against.
+        images = [amphora(n, tagged=n == 2) for n in range(1, 6)]
+        turned = rotation(*images, promoted="amphora-0002")
+        assert ids(turned.retire) == ["amphora-0001"]
+
+    def test_keeps_images_that_can_be_promoted_not_broken_ones(self) -> None:
+        images = [amphora(1), amphora(2, size=0), amphora(3, status="deactivated"), amphora(4)]
+        turned = rotation(*images, promoted="amphora-0004")
         assert ids(turned.retire) == ["amphora-0003", "amphora-0002"]
+
+    def test_never_retires_what_an_amphora_runs_on(self) -> None:
+        images = [amphora(n) for n in range(1, 5)]
+        usage = Usage(amphorae=(running(image="amphora-0001"), running(image="amphora-0001")))
+        turned = rotation(*images, promoted="amphora-0004", usage=usage)
+        assert ids(turned.retire) == ["amphora-0002"]
+        assert turned.notes == ("image amphora-0001 is in use by 2 amphorae: kept",)
+
+    def test_keeps_what_an_amphora_may_be_starting_from(self) -> None:
+        images = [
+            amphora(1, properties={"retrofit_demoted_at": "2026-11-22T11:00:00+00:00"}),
+            *(amphora(n) for n in range(2, 5)),
+        ]
+        starting = running(image=None, status="BOOTING", created_at=NOW - timedelta(hours=2))
+        turned = rotation(*images, promoted="amphora-0004", usage=Usage(amphorae=(starting,)))
+        assert ids(turned.retire) == ["amphora-0002"]
+        assert "may be what amphora amphora-vm starts from" in turned.notes[0]
+        later = replace(starting, created_at=NOW - timedelta(minutes=5))
+        turned = rotation(*images, promoted="amphora-0004", usage=Usage(amphorae=(later,)))
+        assert ids(turned.retire) == ["amphora-0002", "amphora-0001"]
+
+    def test_waits_longer_where_nobody_can_say_what_is_in_use(self) -> None:
+        target = Target(publish=PublishSettings(keep=1, retire_after=24, retire_unasked_after=720))
+        images = [amphora(1, age_hours=500), amphora(2, age_hours=40)]
+        known = rotation(*images, promoted="amphora-0002", target=target)
+        assert ids(known.retire) == ["amphora-0001"]
+        unknown = rotation(*images, promoted="amphora-0002", target=target, usage=NOBODY_KNOWS)
+        assert unknown.retire == ()
+        assert "(publish.retire_unasked_after)" in unknown.notes[0]
+        assert "Octavia cannot be asked" in unknown.notes[0]
+
+    def test_counts_from_the_demotion_where_it_is_known(self) -> None:
+        target = Target(publish=PublishSettings(keep=1, retire_after=48))
+        demoted = {"retrofit_demoted_at": "2026-11-22T11:00:00+00:00"}
+        images = [amphora(1, age_hours=500, properties=demoted), amphora(2, age_hours=300)]
+        turned = rotation(*images, promoted="amphora-0002", target=target)
+        assert turned.retire == ()
+        assert "stays until 2026-11-24 11:00 UTC" in turned.notes[0]
+
+    def test_demotes_the_charms_images_only_when_it_may_adopt_them(self) -> None:
+        images = (charm_image(1), charm_image(2, tagged=False), amphora(5, tagged=True))
+        assert rotation(*images, promoted="amphora-0005").demote == ()
+        adopting = Target(publish=PublishSettings(keep=1, retire_after=0, adopt=True))
+        turned = rotation(*images, promoted="amphora-0005", target=adopting)
+        assert ids(turned.demote) == ["charm-1"]
+        assert (turned.hide, turned.retire) == ((), ())
 
     def test_waits_before_it_retires(self) -> None:
         target = Target(publish=PublishSettings(keep=1, retire_after=48))
@@ -216,14 +323,22 @@ inventories = st.lists(images, max_size=12, unique_by=lambda image: image.id)
 
 
 @settings(max_examples=300)
-@given(inventories, st.integers(1, 4), st.integers(0, 900), st.randoms(use_true_random=False))
+@given(
+    inventories,
+    st.integers(1, 4),
+    st.integers(0, 900),
+    st.sets(st.integers(1, 40), max_size=6),
+    st.randoms(use_true_random=False),
+)
 def test_rotation_holds_its_promises_over_any_inventory(
-    listed: list[Image], keep: int, retire_after: int, shuffler: random.Random
+    listed: list[Image], keep: int, retire_after: int, used: set[int], shuffler: random.Random
 ) -> None:
     target = Target(publish=PublishSettings(keep=keep, retire_after=retire_after))
     stock = inventory(*listed)
     promoted = promoted_image(stock, target)
-    turned = rotate(stock, target, promoted=promoted.id if promoted else None)
+    standing = promoted.id if promoted else None
+    usage = Usage(amphorae=tuple(running(image=f"amphora-{n:04}") for n in used))
+    turned = rotate(stock, target, promoted=standing, usage=usage)
     touched = {image.id: image for image in (*turned.demote, *turned.hide, *turned.retire)}
     for image in touched.values():
         assert image.owner == OWN
@@ -232,10 +347,13 @@ def test_rotation_holds_its_promises_over_any_inventory(
         assert image.id != promoted.id
     for image in turned.retire:
         assert not image.protected
+        assert image.id not in {amphora.image_id for amphora in usage.amphorae}
+        assert promoted is not None
+        assert octavia_order(image) < octavia_order(promoted)
         assert image.created_at <= NOW - timedelta(hours=retire_after)
     if promoted is not None:
-        ours = {image.id for image in stock.ours("default") if image.status != "queued"}
-        assert len(ours) - len(turned.retire) >= min(keep, len(ours))
+        usable = {image.id for image in stock.ours("default") if is_usable(image)} | {promoted.id}
+        assert len(usable - set(ids(turned.retire))) >= min(keep, len(usable))
         # Applied, it leaves exactly one for Octavia, and a second look finds nothing to do.
         after = []
         for image in listed:
@@ -243,13 +361,18 @@ def test_rotation_holds_its_promises_over_any_inventory(
                 continue
             tags = image.tags - {TAG} if image in turned.demote else image.tags
             hidden = image.hidden or image in turned.hide
-            after.append(replace(image, tags=tags, hidden=hidden))
+            mark = {"retrofit_demoted_at": NOW.isoformat()} if image in turned.demote else {}
+            properties = {**image.properties, **mark}
+            after.append(replace(image, tags=tags, hidden=hidden, properties=properties))
         eligible = [i for i in inventory(*after).ours("default") if is_eligible(i, TAG)]
         assert [image.id for image in eligible] == [promoted.id]
-        again = rotate(inventory(*after), target, promoted=promoted.id)
+        again = rotate(inventory(*after), target, promoted=promoted.id, usage=usage)
         assert (again.demote, again.hide, again.retire) == ((), (), ())
     shuffled = list(listed)
     shuffler.shuffle(shuffled)
     choice = choose_source([synced()], SourceSettings(), own_project=OWN)
-    args = {"recipe": RECIPE, "host": "this-host"}
-    assert plan(stock, target, choice, **args) == plan(inventory(*shuffled), target, choice, **args)
+
+    def planned(stock: Inventory) -> Plan:
+        return plan(stock, target, choice, recipe=RECIPE, host="this-host", ask=lambda _: usage)
+
+    assert planned(stock) == planned(inventory(*shuffled))

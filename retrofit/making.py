@@ -1,0 +1,188 @@
+"""From a source to a verified image in Glance, not yet promoted: the long part of a run."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from retrofit.cloud import Glance
+from retrofit.config import Settings, Target
+from retrofit.dib import Recipe
+from retrofit.dib.preflight import require_runnable
+from retrofit.dib.work_directory import work_directory
+from retrofit.errors import (
+    BuildError,
+    CloudError,
+    ConfigError,
+    InterruptedRunError,
+    RetrofitError,
+    SourceVanishedError,
+    VerifyError,
+)
+from retrofit.failures import forget_failures, remember_failure
+from retrofit.model import BuiltImage, Image, Source, Verdict
+from retrofit.plan import inputs_of, is_whole
+from retrofit.progress import Progress
+from retrofit.publish import image_attributes
+from retrofit.report import RunReport
+from retrofit.shelf import Made, Shelf, job_of
+
+log = structlog.get_logger(__name__)
+
+Build = Callable[..., BuiltImage]
+Verify = Callable[..., Verdict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of one target: where it works, and what it works with."""
+
+    target: Target
+    settings: Settings
+    recipe: Recipe
+    report: RunReport
+    progress: Progress
+    build: Build
+    verify: Verify
+    shelf: Shelf
+
+    @property
+    def work_root(self) -> Path:
+        """Return the directory under which only runs of this target work, one at a time."""
+        return self.settings.paths.work / self.target.name
+
+
+def made(run: Run, glance: Glance, source: Source) -> Image:
+    """Make the image, or take what another run of this command made, and upload it.
+
+    A failure that the same source and recipe would meet again is remembered.
+    """
+    state, name = run.settings.paths.state, run.target.name
+    try:
+        with run.report.step("preflight"):
+            require_runnable(source.architecture)
+        with work_directory(run.work_root, run.report.run_id) as work_dir:
+            made = _build_and_verify(run, glance, source, work_dir)
+            with run.report.step("upload"):
+                image = _upload(run, glance, source, made.built, made.verdict)
+    except (CloudError, ConfigError, InterruptedRunError, SourceVanishedError):
+        raise  # says nothing about this source and recipe
+    except Exception as error:
+        known = error if isinstance(error, RetrofitError) else RetrofitError(str(error))
+        remember_failure(
+            state,
+            name,
+            known,
+            inputs=inputs_of(source, run.recipe.digest),
+            run_id=run.report.run_id,
+        )
+        raise
+    forget_failures(state, name)
+    return image
+
+
+def _build_and_verify(run: Run, glance: Glance, source: Source, work_dir: Path) -> Made:
+    """Fetch, retrofit and verify, unless a run before this one did just that."""
+    target, report = run.target, run.report
+    job = job_of(source, target, run.recipe.digest)
+    made = run.shelf.take(job)
+    if made is not None:
+        report.notes.append(f"built and verified in run {made.run_id}, for another target")
+        report.verdict = made.verdict
+        return made
+    stock = work_dir / f"source.{source.image.disk_format}"
+    with report.step("fetch"):
+        _require_space(work_dir, source)
+        glance.download(source.image, stock, run.progress)
+    with report.step("build"):
+        built = run.build(
+            stock,
+            source_format=source.image.disk_format,
+            recipe=run.recipe,
+            settings=target.build,
+            work_dir=work_dir / "build",
+            cache_dir=run.settings.paths.cache,
+            log_file=report.log_dir / "build.log",
+            expected_os=(source.os_distro, source.os_version),
+            allow_os_mismatch=target.source.allow_os_mismatch,
+            architecture=source.architecture,
+            progress=run.progress,
+        )
+    with report.step("verify"):
+        report.verdict = run.verify(
+            built.path,
+            disk_format=built.disk_format,
+            settings=target.verify,
+            build=target.build,
+            architecture=source.architecture,
+            work_dir=work_dir / "verify",
+            log_dir=report.log_dir,
+            progress=run.progress,
+        )
+    _require_verified(report)
+    return run.shelf.keep(job, Made(built=built, verdict=report.verdict, run_id=report.run_id))
+
+
+def _require_verified(report: RunReport) -> None:
+    verdict = report.verdict
+    if verdict is None or not verdict.passed:
+        failures = verdict.failures if verdict else ()
+        said = "; ".join(f"{check.name}: {check.detail}" for check in failures)
+        raise VerifyError(
+            f"the image is not a working amphora: {said or 'nothing was checked'}",
+            hint=f"the evidence is in {report.log_dir}",
+        )
+
+
+def _upload(run: Run, glance: Glance, source: Source, built: BuiltImage, verdict: Verdict) -> Image:
+    attributes = image_attributes(
+        run.target,
+        source,
+        built,
+        verdict,
+        recipe=run.recipe.digest,
+        run_id=run.report.run_id,
+        host=socket.gethostname(),
+    )
+    try:
+        record = glance.create(attributes)
+        image = glance.upload(record, built.path, run.progress)
+        if not is_whole(image):
+            # Seen to hold our bytes; this Glance hashes by another algorithm than sha512.
+            glance.update(
+                image.id, {"retrofit_image_hash": f"{image.hash_algo}:{image.hash_value}"}
+            )
+    except BaseException:
+        # No failed upload is repeated into the same record: Glance answers 500 to that.
+        _discard_records(run, glance)
+        raise
+    return image
+
+
+def _discard_records(run: Run, glance: Glance) -> None:
+    """Delete what this run registered, on the way out of a failure that stays the reported one.
+
+    Found by run id, as the answer to the creation may have been what was lost.
+    """
+    try:
+        for image in glance.list(
+            {"retrofit_run_id": run.report.run_id, "owner": glance.project_id}
+        ):
+            glance.delete(image.id)
+    except RetrofitError as error:
+        log.warning("records left for the next run to sweep", error=error.message)
+
+
+def _require_space(work_dir: Path, source: Source) -> None:
+    needed = source.image.size or 0
+    free = shutil.disk_usage(work_dir).free
+    if free < needed:
+        raise BuildError(
+            f"{work_dir} has {free >> 20} MiB free, the source image alone is {needed >> 20} MiB",
+            hint="free some space, or set paths.work to a larger filesystem",
+        )

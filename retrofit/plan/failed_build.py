@@ -1,0 +1,64 @@
+"""Builds that fail wait, each time longer, before they are tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from retrofit.config import BuildSettings
+from retrofit.model import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedBuild:
+    """What went wrong the last time, and how often in a row it did for the same inputs.
+
+    `code` and `message` are those of the error, `inputs` names source and recipe.
+    """
+
+    inputs: str
+    count: int
+    last_at: datetime
+    code: str
+    message: str
+    run_id: str
+
+    def retry_at(self, settings: BuildSettings) -> datetime:
+        """Return when the build may be tried again: the wait doubles up to its cap."""
+        # Doubling is stopped before it makes numbers that no timedelta can hold.
+        minutes = settings.retry_after * 2 ** min(self.count - 1, 20)
+        return self.last_at + timedelta(minutes=min(minutes, settings.retry_at_most))
+
+    def holds_back(self, inputs: str, settings: BuildSettings, now: datetime) -> bool:
+        """Say whether a build of `inputs` still has to wait.
+
+        A failure from the future is of a clock that was put right since: it holds nothing back.
+        """
+        return inputs == self.inputs and self.last_at <= now < self.retry_at(settings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as JSON types."""
+        return {**asdict(self), "last_at": self.last_at.isoformat(timespec="seconds")}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> FailedBuild | None:
+        """Read a record; None for one that is not of our form: then nothing is held back."""
+        try:
+            last_at = datetime.fromisoformat(record["last_at"])
+            return cls(
+                inputs=str(record["inputs"]),
+                count=max(1, int(record["count"])),
+                last_at=last_at if last_at.tzinfo else last_at.replace(tzinfo=UTC),
+                code=str(record["code"]),
+                message=str(record["message"]),
+                run_id=str(record["run_id"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def inputs_of(source: Source, recipe: str) -> str:
+    """Name what a build is made of: another source or recipe may succeed where this one failed."""
+    return f"{source.product} {source.version} {source.content_hash} {recipe}"

@@ -1,0 +1,83 @@
+"""A pause that an operator ordered: runs of the target do nothing until it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from retrofit.model import Image
+
+PROPERTY = "retrofit_paused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Who stopped the runs of a target, why, when, and until when (None: until `resume`)."""
+
+    reason: str
+    since: datetime
+    by: str
+    until: datetime | None = None
+
+    def in_force(self, now: datetime) -> bool:
+        """Say whether it still holds."""
+        return self.until is None or now < self.until
+
+    def phrase(self) -> str:
+        """Say it in one line."""
+        end = f"until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else "until `retrofit resume`"
+        return f"paused {end} by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC: {self.reason}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the pause as JSON types."""
+        return {
+            "reason": self.reason,
+            "since": self.since.isoformat(timespec="seconds"),
+            "by": self.by,
+            "until": self.until.isoformat(timespec="seconds") if self.until else None,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Pause:
+        """Read a pause. One that cannot be read in full still holds: stopping is the safe side."""
+
+        def time_of(key: str) -> datetime | None:
+            try:
+                read = datetime.fromisoformat(str(record.get(key)))
+            except ValueError:
+                return None
+            return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+        return cls(
+            reason=str(record.get("reason") or "no reason was given"),
+            since=time_of("since") or datetime.fromtimestamp(0, UTC),
+            by=str(record.get("by") or "somebody"),
+            until=time_of("until"),
+        )
+
+
+def pauses_on(images: Iterable[Image]) -> list[Pause]:
+    """Return the pauses that are written on images, so that every machine honours them."""
+    found = []
+    for image in images:
+        text = image.property(PROPERTY)
+        if not text:
+            continue
+        try:
+            record = json.loads(text)
+        except ValueError:
+            record = {}
+        found.append(Pause.from_dict(record if isinstance(record, dict) else {}))
+    return found
+
+
+def in_force(pauses: Iterable[Pause], now: datetime) -> Pause | None:
+    """Return the pause that holds longest, or None when none does."""
+    holding = [pause for pause in pauses if pause.in_force(now)]
+    endless = datetime.max.replace(tzinfo=UTC)
+    return max(
+        holding, key=lambda pause: (pause.until or endless, pause.since, pause.reason), default=None
+    )

@@ -1,0 +1,126 @@
+"""Which images leave the stage, and which stay although retention does not want them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from retrofit.config import Target
+from retrofit.model import Image, Usage
+from retrofit.plan.inventory import (
+    UNFINISHED,
+    Inventory,
+    is_usable,
+    moment,
+    octavia_order,
+)
+from retrofit.plan.pause import PROPERTY as PAUSED
+
+STARTING = frozenset({"BOOTING", "PENDING_CREATE"})
+"""Octavia's states of an amphora whose image its API does not tell yet."""
+CLOCK_SKEW = timedelta(minutes=10)
+"""How far the clocks of two controllers may be apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """What leaves the stage once `promoted` stands on it."""
+
+    demote: tuple[Image, ...]
+    hide: tuple[Image, ...]
+    retire: tuple[Image, ...]
+    notes: tuple[str, ...]
+
+
+NOTHING = Rotation(demote=(), hide=(), retire=(), notes=())
+
+
+def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage: Usage) -> Rotation:
+    """Say which other images of the target lose the tag, are hidden, and are deleted.
+
+    Without a promoted image nothing is rotated at all. Images newer than the promoted one are
+    never retired: they say which source and recipe a rollback decided against.
+    """
+    rules = target.publish
+    ours = inventory.ours(target.name)
+    standing = next((image for image in ours if image.id == promoted), None)
+    if standing is None:
+        return NOTHING
+    others = [image for image in ours if image is not standing and image.status not in UNFINISHED]
+    kept = [image for image in others if is_usable(image)][: rules.keep - 1]
+    unwanted = [
+        image
+        for image in others
+        if image not in kept and octavia_order(image) < octavia_order(standing)
+    ]
+    stays = {
+        image.id: why for image in unwanted if (why := _stays(image, inventory, target, usage))
+    }
+    adopted = inventory.of_the_charm(target) if rules.adopt else []
+    return Rotation(
+        demote=tuple(image for image in (*others, *adopted) if rules.tag in image.tags),
+        hide=tuple(
+            image
+            for image in others
+            if rules.hide
+            and not image.hidden
+            and (rules.tag in image.tags or image.property("retrofit_promoted_at"))
+        ),
+        retire=tuple(image for image in unwanted if image.id not in stays),
+        notes=tuple(f"image {image_id} {why}" for image_id, why in stays.items()),
+    )
+
+
+def _stays(image: Image, inventory: Inventory, target: Target, usage: Usage) -> str | None:
+    """Say why an image that retention does not want has to stay for now; None when it has not."""
+    rules = target.publish
+    if image.protected:
+        return "is protected: kept"
+    if image.property(PAUSED):
+        return "carries a pause: kept until `retrofit resume`"
+    running = sum(amphora.image_id == image.id for amphora in usage.amphorae)
+    if running:
+        return f"is in use by {running} amphora{'e' if running > 1 else ''}: kept"
+    left = _left_at(image, inventory, target)
+    starting = [
+        amphora.id
+        for amphora in usage.amphorae
+        if amphora.image_id is None
+        and amphora.status in STARTING
+        and amphora.created_at <= left + CLOCK_SKEW
+    ]
+    if starting:
+        return f"may be what amphora {starting[0]} starts from: kept until that is known"
+    if usage.unknown is None:
+        free_from = left + timedelta(hours=rules.retire_after)
+        if free_from > inventory.now:
+            return f"stays until {free_from:%Y-%m-%d %H:%M} UTC (publish.retire_after)"
+        return None
+    free_from = left + timedelta(hours=max(rules.retire_after, rules.retire_unasked_after))
+    if free_from > inventory.now:
+        return (
+            f"stays until {free_from:%Y-%m-%d %H:%M} UTC (publish.retire_unasked_after):"
+            f" amphorae may still run on it, and {usage.unknown}"
+        )
+    return None
+
+
+def _left_at(image: Image, inventory: Inventory, target: Target) -> datetime:
+    """Return since when Octavia cannot have taken an image, at the latest.
+
+    Its own mark of demotion says it. Without one, it is when the next newer image was created
+    that could have taken its place.
+    """
+    demoted = moment(image, "retrofit_demoted_at")
+    set_aside = moment(image, "retrofit_set_aside_at")
+    marks = [mark for mark in (demoted, set_aside) if mark is not None]
+    if target.publish.tag in image.tags:
+        return inventory.now  # it is promoted as yet: the demotion comes first
+    if marks:
+        return max(marks)
+    successors = [
+        other.created_at
+        for other in inventory.ours(target.name)
+        if octavia_order(other) > octavia_order(image)
+    ]
+    return min(successors, default=inventory.now)

@@ -1,0 +1,95 @@
+"""The frame around everything that changes a target: its lock, its report, its log directory."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from retrofit.config import Settings, Target
+from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
+from retrofit.lock import held
+from retrofit.report import Action, RunReport
+from retrofit.run_logs import prune, story_kept, write_report
+
+log = structlog.get_logger(__name__)
+
+
+def recorded(
+    target: Target, settings: Settings, action: Action, work: Callable[[RunReport], None]
+) -> RunReport:
+    """Do `work` with the target's lock held, and report how it ended; failures are in the report.
+
+    What ends by another run's lock leaves no log directory.
+    """
+    report = _new_report(target, settings, action)
+    with structlog.contextvars.bound_contextvars(run_id=report.run_id, target=target.name):
+        try:
+            with held(settings.lock, settings.paths.state, target.name):
+                _make_log_directory(report)
+                with story_kept(report.log_dir):
+                    _guarded(report, work)
+                    _summarise(report)
+        except RetrofitError as error:  # of the lock, or of what is needed before the work
+            report.fail(error)
+            _summarise(report)
+        except KeyboardInterrupt:
+            report.fail(_interrupted(report))
+            _summarise(report)
+        if report.outcome != "busy":
+            write_report(report)
+            prune(settings.paths.logs, keep=settings.paths.keep_logs)
+    return report
+
+
+def _guarded(report: RunReport, work: Callable[[RunReport], None]) -> None:
+    try:
+        work(report)
+    except RetrofitError as error:
+        report.fail(error)
+    except KeyboardInterrupt:
+        report.fail(_interrupted(report))
+    except Exception as error:
+        log.exception("failed by a bug", action=report.action)
+        report.fail(RetrofitError(f"{type(error).__name__}: {error}"))
+
+
+def _interrupted(report: RunReport) -> InterruptedRunError:
+    during = report.steps[-1][0] if report.steps else "its start"
+    return InterruptedRunError(
+        f"the {report.action} was interrupted during {during}",
+        hint="nothing was left half done; run again when convenient",
+    )
+
+
+def _new_report(target: Target, settings: Settings, action: Action) -> RunReport:
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    return RunReport(
+        run_id=run_id, target=target.name, action=action, log_dir=settings.paths.logs / run_id
+    )
+
+
+def _make_log_directory(report: RunReport) -> None:
+    try:
+        report.log_dir.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make {report.log_dir}: {error.strerror}",
+            hint="run as root, or set paths.logs",
+        ) from error
+
+
+def _summarise(report: RunReport) -> None:
+    facts = {
+        "action": report.action,
+        "outcome": report.outcome,
+        "reasons": report.reasons,
+        "image_id": report.image_id,
+        "seconds": round(sum(seconds for _, seconds in report.steps), 1),
+    }
+    if report.error is None:
+        log.info("run ended", **facts)
+    else:
+        log.error("run ended", **facts, error=report.error.message, hint=report.error.hint)

@@ -60,9 +60,9 @@ def _standing(target: Target, glance: Glance, promoted: str | None) -> tuple[Inv
     standing = next((image for image in inventory.images if image.id == promoted), None)
     if standing is None or not is_eligible(standing, target.publish.tag):
         return inventory, None
-    marked = standing.property("retrofit_promoted_at")
-    if not marked or standing.property("retrofit_demoted_at"):  # a run died between tag and mark
-        _mark_promoted(glance, standing)
+    stale = ("retrofit_demoted_at", "retrofit_set_aside_at")
+    if not standing.property("retrofit_promoted_at") or any(map(standing.property, stale)):
+        _mark_promoted(glance, standing)  # what died between tag and mark
     return inventory, standing.id
 
 

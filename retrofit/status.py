@@ -71,7 +71,7 @@ def image_as_dict(image: Image, inventory: Inventory, target: Target) -> dict[st
         "made_by": "retrofit" if ours else "octavia-diskimage-retrofit charm",
         "status": image.status,
         "promoted": promoted is not None and promoted.id == image.id,
-        "set_aside": ours and target.publish.tag not in image.tags and is_set_aside(image),
+        "set_aside": ours and is_set_aside(image, target.publish.tag),
         "usable": ours and is_usable(image),
         "hidden": image.hidden,
         "protected": image.protected,

@@ -68,11 +68,14 @@ def decide(
         image
         for image in inventory.ours(target.name)
         if is_usable(image)
-        and not is_eligible(image, target.publish.tag)
+        and image is not promoted
         and not _outdated(inventory, target, source, recipe, image)
     ]
     # Set aside or not: with nothing promoted, no load balancer can be made at all.
-    unused = next((image for image in made if promoted is None or not is_set_aside(image)), None)
+    tag = target.publish.tag
+    unused = next(
+        (image for image in made if promoted is None or not is_set_aside(image, tag)), None
+    )
     if unused is not None:
         why = f"image {unused.id} was already built and verified from this source and recipe"
         return Decision(build=False, promote=unused, reasons=(*reasons, why), notes=tuple(notes))

@@ -61,11 +61,16 @@ def newest_first(images: Iterable[Image]) -> list[Image]:
 
 
 def promoted_image(inventory: Inventory, target: Target) -> Image | None:
-    """Return the image of this target that Octavia would take, were there no foreign ones."""
-    return next(
-        (image for image in inventory.ours(target.name) if is_eligible(image, target.publish.tag)),
-        None,
-    )
+    """Return the image of this target that stands where Octavia finds it.
+
+    Of several that is the newest, which Octavia takes; but one that a person set aside comes last:
+    where a rollback died half way, it is the older image that shall stand.
+    """
+    standing = [
+        image for image in inventory.ours(target.name) if is_eligible(image, target.publish.tag)
+    ]
+    wanted = (image for image in standing if not image.property("retrofit_set_aside_at"))
+    return next(wanted, standing[0] if standing else None)
 
 
 def charm_image_in_use(inventory: Inventory, target: Target) -> Image | None:
@@ -92,13 +97,15 @@ def is_usable(image: Image) -> bool:
     return image.status == "active" and is_whole(image)
 
 
-def is_set_aside(image: Image) -> bool:
+def is_set_aside(image: Image, tag: str) -> bool:
     """Say whether a person decided against an image; only a person then promotes it again.
 
     Either by a rollback, or by taking away its tag with other tools: what we demote is marked.
     """
     if image.property("retrofit_set_aside_at"):
         return True
+    if tag in image.tags:
+        return False
     return bool(image.property("retrofit_promoted_at")) and not image.property(
         "retrofit_demoted_at"
     )

@@ -14,7 +14,7 @@ from retrofit.plan.inventory import (
     moment,
     octavia_order,
 )
-from retrofit.plan.pause import PROPERTY as PAUSED
+from retrofit.plan.pause import in_force, pauses_on
 
 STARTING = frozenset({"BOOTING", "PENDING_CREATE"})
 """Octavia's states of an amphora whose image its API does not tell yet."""
@@ -76,7 +76,7 @@ def _stays(image: Image, inventory: Inventory, target: Target, usage: Usage) -> 
     rules = target.publish
     if image.protected:
         return "is protected: kept"
-    if image.property(PAUSED):
+    if in_force(pauses_on([image]), inventory.now):
         return "carries a pause: kept until `retrofit resume`"
     running = sum(amphora.image_id == image.id for amphora in usage.amphorae)
     if running:

@@ -169,6 +169,15 @@ class TestDecision:
         for lost in ({"hidden": True}, {"status": "deactivated"}):
             assert promoted_image(inventory(amphora(1, tagged=True, **lost)), TARGET) is None
 
+    def test_completes_a_rollback_that_died_before_it_demoted_the_newer_image(self) -> None:
+        against = {"retrofit_set_aside_at": "2026-11-20T00:00:00+00:00"}
+        older = amphora(1, tagged=True, version="20260801")
+        both = (older, amphora(2, tagged=True, properties=against))
+        assert promoted_image(inventory(*both), TARGET) == older
+        made = decision(*both)
+        assert (made.build, made.promote) == (False, None)
+        assert ids(rotation(*both, promoted=older.id).demote) == ["amphora-0002"]
+
     def test_an_image_of_another_project_is_never_ours(self) -> None:
         planted = amphora(9, tagged=True, owner="tenant")
         assert decision(planted).build

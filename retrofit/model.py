@@ -28,6 +28,10 @@ SERIES_RELEASES: Mapping[str, str] = {
 """Ubuntu LTS series -> release number, as product names and `os_version` carry it."""
 
 
+DISK_ITEMS = ("disk1.img", "uefi1.img", "disk-kvm.img")
+"""What simplestreams calls the items of one version that are whole disks, the usual one first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Product:
     """A simplestreams product name, taken apart: `com.ubuntu.cloud.daily:server:24.04:amd64`."""
@@ -127,21 +131,62 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A stock cloud image that a build may start from."""
+    """A stock cloud image that a build may start from: an image in Glance or an item of a mirror.
 
-    image: Image
+    Exactly one of `image` and `item` is given.
+    """
+
     product: str
     version: str
     os_distro: str
     os_version: str
     architecture: str
+    image: Image | None = None
+    item: StreamItem | None = None
+
+    @property
+    def id(self) -> str:
+        """Return the image's id, or the item's address."""
+        return self.image.id if self.image is not None else self._item.url
+
+    @property
+    def name(self) -> str:
+        """Name it so that an operator finds it."""
+        if self.image is not None:
+            return f"{self.image.name or 'unnamed'} ({self.image.id})"
+        return f"{self.product} {self.version} {self._item.name}"
+
+    @property
+    def disk_format(self) -> str | None:
+        """Return what kind of disk it is said to be; all whole disks of mirrors are qcow2."""
+        return self.image.disk_format if self.image is not None else "qcow2"
+
+    @property
+    def size(self) -> int | None:
+        """Return its bytes, as far as they are known before a download."""
+        return self.image.size if self.image is not None else self._item.size
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """Return the digests known before a download, by algorithm, the strongest first."""
+        if self.image is None:
+            known = {"sha256": self._item.sha256, "md5": self._item.md5}
+        else:
+            known = {"md5": self.image.checksum}
+            if self.image.hash_algo:
+                known = {self.image.hash_algo: self.image.hash_value, **known}
+        return {algorithm: value for algorithm, value in known.items() if value}
 
     @property
     def content_hash(self) -> str:
-        """Name the bytes: `sha512:...` as Glance computed it, `md5:...` where it has no more."""
-        if self.image.hash_algo and self.image.hash_value:
-            return f"{self.image.hash_algo}:{self.image.hash_value}"
-        return f"md5:{self.image.checksum}"
+        """Name the bytes: `sha512:...` as Glance computed it, `sha256:...` as a mirror lists it."""
+        return next((f"{name}:{value}" for name, value in self.hashes.items()), "unknown")
+
+    @property
+    def _item(self) -> StreamItem:
+        if self.item is None:
+            raise ValueError("a source is an image or an item")
+        return self.item
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +231,18 @@ class Usage:
 
     amphorae: tuple[Amphora, ...] = ()
     unknown: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """All that Octavia tells of what it runs; `usage.unknown` says why it tells nothing.
+
+    `image_tags` maps flavors to the image tag that they name, where they name one.
+    """
+
+    usage: Usage
+    load_balancers: tuple[LoadBalancer, ...] = ()
+    image_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,10 +15,10 @@ from openstack.connection import Connection
 from retrofit.cloud.config import cloud_region
 from retrofit.config import Target
 from retrofit.errors import CloudError
-from retrofit.model import Amphora, LoadBalancer, Usage
+from retrofit.model import Amphora, Fleet, LoadBalancer, Usage
 from retrofit.octavia_conf import mismatches
 
-__all__ = ["Fleet", "Octavia", "fleet", "mismatches", "usage"]
+__all__ = ["Octavia", "fleet", "mismatches", "usage"]
 
 UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 """When a record without `created_at` was made: long ago."""
@@ -105,7 +104,7 @@ class Octavia:
             for row in rows:
                 if row["id"] in seen:
                     raise CloudError(
-                        f"cannot read Octavia's {key}: page after page repeats {row['id']}",
+                        f"cannot list {key}: Octavia's pages repeat themselves ({row['id']})",
                         hint="look whether octavia.conf has allow_sorting = False",
                     )
                 seen.add(row["id"])
@@ -114,16 +113,6 @@ class Octavia:
             if not rows or not any(link.get("rel") == "next" for link in links):
                 return
             marker = {"marker": rows[-1]["id"]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fleet:
-    """All that Octavia tells of what it runs; `usage.unknown` says why it tells nothing."""
-
-    usage: Usage
-    load_balancers: tuple[LoadBalancer, ...] = ()
-    image_tags: Mapping[str, str] = field(default_factory=dict)
-    """Flavor -> image tag, of flavors that name one."""
 
 
 def usage(target: Target) -> Usage:
@@ -139,7 +128,12 @@ def usage(target: Target) -> Usage:
     except CloudError as error:
         if target.octavia.ask == "require":
             raise
-        return Usage(unknown=error.message)
+        return Usage(unknown=_reason(error))
+
+
+def _reason(error: CloudError) -> str:
+    """Return why Octavia does not tell, as a clause: the message without what was attempted."""
+    return error.message.partition(": ")[2] or error.message
 
 
 def fleet(target: Target) -> Fleet:
@@ -160,7 +154,7 @@ def fleet(target: Target) -> Fleet:
     except CloudError as error:
         if target.octavia.ask == "require":
             raise
-        return Fleet(usage=Usage(unknown=error.message))
+        return Fleet(usage=Usage(unknown=_reason(error)))
 
 
 def _amphora(row: Mapping[str, Any]) -> Amphora:
@@ -210,7 +204,7 @@ def _translated(action: str) -> Iterator[None]:
         yield
     except (sdk_exc.ForbiddenException, ks_exc.Forbidden) as error:
         raise DeniedError(
-            f"cannot {action}: Octavia forbids it to these credentials",
+            f"cannot {action}: Octavia does not answer these credentials",
             hint="octavia.cloud may name an entry of clouds.yaml whose user has the role admin or"
             ' load-balancer_admin; octavia.ask = "auto" goes on without',
         ) from error
@@ -226,18 +220,23 @@ def _translated(action: str) -> Iterator[None]:
         sdk_exc.ServiceDisabledException,  # of the stand-in for a service that is not there
     ) as error:
         raise CloudError(
-            f"cannot {action}: there is no load balancing service in this region",
+            f"cannot {action}: this region has no load balancing service",
             hint="check cloud.region and cloud.interface against"
             " `openstack catalog show load-balancer`",
         ) from error
+    except (ks_exc.ConnectFailure, ks_exc.DiscoveryFailure, ks_exc.SSLError) as error:
+        raise CloudError(
+            f"cannot {action}: Octavia cannot be reached ({_first_line(error)})",
+            hint="check that Octavia is up and that its endpoint is reachable from here",
+        ) from error
     except (sdk_exc.SDKException, ks_exc.ClientException) as error:
         raise CloudError(
-            f"cannot {action}: {_first_line(error)}",
-            hint="check that Octavia is up and reachable from here, then run again",
+            f"cannot {action}: Octavia fails ({_first_line(error)})",
+            hint="look into Octavia's log for the reason, then run again",
         ) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CloudError(
-            f"cannot {action}: the answer is not Octavia's ({type(error).__name__}: {error})",
+            f"cannot {action}: what answers is not Octavia ({type(error).__name__}: {error})",
             hint="check what answers at the address of `openstack catalog show load-balancer`",
         ) from error
 

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 
 import click
 
-from retrofit.cli import completion, configuration, files, images, run, runs  # noqa: F401  (they register)
+from retrofit.cli import (  # noqa: F401  (they register)
+    audit,
+    completion,
+    configuration,
+    files,
+    images,
+    run,
+    runs,
+)
 from retrofit.cli.root import retrofit
 from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
 from retrofit.interrupts import interruptible

@@ -9,9 +9,9 @@ from retrofit.config import Settings, Target
 from retrofit.failures import last_failure
 from retrofit.model import Image
 from retrofit.pausing import pause_of
-from retrofit.plan import Inventory, is_set_aside, is_usable, promoted_image, warnings
+from retrofit.plan import Inventory, is_set_aside, is_usable, promoted_image
 from retrofit.run_logs import reports
-from retrofit.survey import take_inventory
+from retrofit.survey import standing_warnings, take_inventory
 
 
 def target_status(target: Target, settings: Settings) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def target_status(target: Target, settings: Settings) -> dict[str, Any]:
         "promoted": None if promoted is None else image_as_dict(promoted, inventory, target),
         "octavia_takes": None if taken is None else taken.id,
         "images": len(inventory.ours(target.name)),
-        "warnings": warnings(inventory, target),
+        "warnings": standing_warnings(inventory, target),
         "paused": None if pause is None else pause.as_dict(),
         "failing": _failing(target, settings),
         "last_run": last,

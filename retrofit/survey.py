@@ -10,8 +10,17 @@ from retrofit.config import Settings, Target
 from retrofit.failures import last_failure
 from retrofit.model import Image, Usage
 from retrofit.octavia import usage
+from retrofit.octavia_conf import mismatches
 from retrofit.pausing import pause_of
-from retrofit.plan import CHARM_TAG, Inventory, Plan, plan, rotate
+from retrofit.plan import (
+    CHARM_TAG,
+    Inventory,
+    Plan,
+    plan,
+    promoted_image,
+    rotate,
+    warnings,
+)
 from retrofit.source import choose_source
 
 
@@ -34,7 +43,15 @@ def survey(
         lock_shared=settings.lock.url is not None,
         failed=last_failure(settings.paths.state, target.name),
         pause=pause_of(inventory, target, settings.paths.state),
+        warnings=standing_warnings(inventory, target),
     )
+
+
+def standing_warnings(inventory: Inventory, target: Target) -> list[str]:
+    """Say what is wrong with how a target stands, in Glance and in Octavia's configuration."""
+    promoted = promoted_image(inventory, target)
+    said = mismatches(target, project_id=inventory.own_project, promoted=promoted, usage=Usage())
+    return [*warnings(inventory, target), *said]
 
 
 def take_inventory(target: Target, glance: Glance) -> Inventory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from retrofit.config import Target
@@ -68,7 +68,7 @@ class Plan:
     decision: Decision | None
     rotation: Rotation
     sweep: tuple[Image, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     pause: Pause | None = None
 
     def require(self) -> tuple[Source, Decision]:
@@ -90,6 +90,7 @@ def plan(
     lock_shared: bool = False,
     failed: FailedBuild | None = None,
     pause: Pause | None = None,
+    warnings: Iterable[str] = (),
 ) -> Plan:
     """Put all decisions of one run together, as far as they can be known before it.
 
@@ -110,6 +111,6 @@ def plan(
         decision=decision,
         rotation=rotate(inventory, target, promoted=standing, usage=ask(standing)),
         sweep=tuple(leftovers(inventory, target, host=host, lock_shared=lock_shared)),
-        warnings=tuple(warnings(inventory, target)),
+        warnings=tuple(warnings),
         pause=pause,
     )

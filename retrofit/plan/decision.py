@@ -131,7 +131,7 @@ def _outdated(
         pass  # an older source is never a reason to build
     elif version != source.version:
         reasons.append(f"new source version {source.version} (was {version})")
-    elif image.property("retrofit_source_hash") != source.content_hash:
+    elif not _of_same_bytes(image, source):
         reasons.append(f"the bytes of source version {version} changed")
     if image.property("retrofit_recipe") != recipe:
         was = image.property("retrofit_recipe") or "unknown"
@@ -143,6 +143,19 @@ def _outdated(
             " (build.max_age)"
         )
     return tuple(reasons)
+
+
+def _of_same_bytes(image: Image, source: Source) -> bool:
+    """Compare what is recorded with what is known of a source, by every algorithm that both have.
+
+    Where they have none in common the bytes count as others, or nobody would ever notice; where
+    nothing is known of the source, they count as the same, or every run would build.
+    """
+    algorithm, _, value = (image.property("retrofit_source_hash") or "").partition(":")
+    recorded = {"sha256": image.property("retrofit_source_sha256"), algorithm: value}
+    known = source.hashes
+    common = {name for name in known if recorded.get(name)}
+    return not known or (bool(common) and all(recorded[name] == known[name] for name in common))
 
 
 def _is_older(source: Source, image: Image) -> bool:

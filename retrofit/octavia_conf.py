@@ -6,11 +6,12 @@ import configparser
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from retrofit.config import Target
 from retrofit.model import Amphora, Image, Usage
+from retrofit.plan.inventory import moment
 
 USUAL_PLACE = Path("/etc/octavia/octavia.conf")
 GRACE = timedelta(minutes=5)
@@ -105,7 +106,7 @@ def strays(promoted: Image | None, amphorae: Iterable[Amphora]) -> list[str]:
 
     One line for each such image, with its first amphora as the witness.
     """
-    since = None if promoted is None else _moment(promoted.property("retrofit_promoted_at"))
+    since = None if promoted is None else moment(promoted, "retrofit_promoted_at")
     if promoted is None or since is None:
         return []
     found: dict[str, list[Amphora]] = defaultdict(list)
@@ -123,12 +124,3 @@ def strays(promoted: Image | None, amphorae: Iterable[Amphora]) -> list[str]:
             " owner"
         )
     return said
-
-
-def _moment(stamp: str | None) -> datetime | None:
-    """Read a time that carries its zone; None for anything else, which anybody may write."""
-    try:
-        moment = datetime.fromisoformat(stamp or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None

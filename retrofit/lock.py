@@ -14,6 +14,7 @@ from tooz import ToozError, coordination
 from retrofit.config import LockSettings
 from retrofit.errors import BusyError, ConfigError
 from retrofit.shared_lock import shared
+from retrofit.write_permit import writes_need
 
 
 class Lock(Protocol):
@@ -35,7 +36,8 @@ def held(settings: LockSettings, state_dir: Path, target: str) -> Iterator[Lock]
     """Hold a target's lock for the length of the block.
 
     The local file lock is always taken: it is what proves that work left on this machine is of a
-    dead run. Raises BusyError when somebody else holds one, ConfigError for a lock that cannot be
+    dead run. With a lock server, every write to the cloud in the block is preceded by a check.
+    Raises BusyError when somebody else holds one, ConfigError for a lock that cannot be
     made, CloudError for a lock server out of reach, LockLostError in place of what the block was
     doing when its lock was lost.
     """
@@ -43,7 +45,10 @@ def held(settings: LockSettings, state_dir: Path, target: str) -> Iterator[Lock]
         if settings.url is None:
             yield LocalLock()
             return
-        with shared(settings.url, settings.lease, lock_name(target), target=target) as lock:
+        with (
+            shared(settings.url, settings.lease, lock_name(target), target=target) as lock,
+            writes_need(lock.check),
+        ):
             yield lock
 
 

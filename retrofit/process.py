@@ -39,6 +39,14 @@ class Completed:
     stderr: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How a command ended that may fail, and what it answered on stdout."""
+
+    returncode: int
+    stdout: str
+
+
 class CommandError(RetrofitError):
     """A command could not be started, failed, or ran out of time.
 
@@ -93,6 +101,25 @@ def run(
     if child.returncode != 0:
         raise _failure(words, child.returncode, stderr)
     return Completed(stdout=out.decode(errors="replace"), stderr=stderr)
+
+
+def run_answering(
+    argv: Sequence[str | Path], *, timeout: float, on_start: Callable[[Child], None]
+) -> Answer:
+    """Run a command that tells its story on our stderr, and answers on stdout and by its exit code.
+
+    `timeout` is in seconds; `on_start` gets the child, for another thread to `stop` it.
+    Raises CommandError when it cannot start or runs out of time.
+    """
+    words = [str(word) for word in argv]
+    with _started(words, env=None, cwd=None, stdin=False, merged_into=None, stderr=None) as child:
+        on_start(child)
+        try:
+            out, _ = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            message = f"{words[0]} did not finish within {timeout:g} s"
+            raise CommandError(words, message, returncode=None) from None
+    return Answer(returncode=child.returncode, stdout=out.decode(errors="replace"))
 
 
 def run_logged(
@@ -185,6 +212,7 @@ def _started(
     cwd: Path | None,
     stdin: bool,
     merged_into: int | None,
+    stderr: int | None = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
     try:
         child = subprocess.Popen(
@@ -193,7 +221,7 @@ def _started(
             cwd=cwd,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if merged_into is None else merged_into,
-            stderr=subprocess.PIPE if merged_into is None else subprocess.STDOUT,
+            stderr=stderr if merged_into is None else subprocess.STDOUT,
             # Its own group: Ctrl-C reaches us alone, and we decide how the child is asked to stop.
             process_group=0,
         )

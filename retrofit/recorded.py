@@ -10,6 +10,7 @@ import structlog
 
 from retrofit.config import Settings, Target
 from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
+from retrofit.interrupts import GivingUp
 from retrofit.lock import held
 from retrofit.report import Action, RunReport
 from retrofit.run_logs import prune, story_kept, write_report
@@ -49,6 +50,8 @@ def _guarded(report: RunReport, work: Callable[[RunReport], None]) -> None:
         work(report)
     except RetrofitError as error:
         report.fail(error)
+    except GivingUp:
+        raise  # the lock's doing, and its to explain
     except KeyboardInterrupt:
         report.fail(_interrupted(report))
     except Exception as error:

@@ -80,7 +80,7 @@ def load(path: Path | None = None) -> Settings:
     Without `path`: the file that RETROFIT_CONFIG names, else /etc/retrofit/retrofit.toml where it
     exists, else defaults and environment alone. Raises ConfigError that lists every problem.
     """
-    path = path or _named_by_environment()
+    path = path or usual_file()
     where = str(path) if path else "the environment"
     content = _read(path) if path else {}
     problems = list(_unknown_variables(os.environ))
@@ -102,7 +102,8 @@ def load(path: Path | None = None) -> Settings:
     )
 
 
-def _named_by_environment() -> Path | None:
+def usual_file() -> Path | None:
+    """Return the file that is read where none is named; None where there is none."""
     named = os.environ.get(f"{ENV_PREFIX}CONFIG")
     if named:
         return Path(named)

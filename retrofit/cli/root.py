@@ -37,14 +37,18 @@ class Invocation:
         return load(self.config)
 
     def targets(self, settings: Settings) -> list[Target]:
-        """Return the targets that the command is about: the named one, or all."""
-        chosen = [t for t in settings.targets if self.target in {None, t.name}]
-        if not chosen:
-            known = ", ".join(target.name for target in settings.targets)
+        """Return the targets that the command is about: those named, or all."""
+        if self.target is None:
+            return list(settings.targets)
+        known = [target.name for target in settings.targets]
+        named = self.target.split(",")
+        unknown = [name for name in named if name not in known]
+        if unknown:
             raise ConfigError(
-                f"there is no target {self.target}", hint=f"the configuration has: {known}"
+                f"there is no target {unknown[0]}",
+                hint=f"the configuration has: {', '.join(known)}",
             )
-        return chosen
+        return [target for target in settings.targets if target.name in named]
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,7 +59,7 @@ class Invocation:
     envvar="RETROFIT_CONFIG",
     help="Configuration file.  [default: /etc/retrofit/retrofit.toml]",
 )
-@click.option("--target", help="Only this target of the configuration.")
+@click.option("--target", help="Only this target of the configuration, or several: `a,b`.")
 @click.option(
     "-o",
     "--output",
@@ -106,7 +110,7 @@ def output_here(command: Callable[..., Any]) -> Callable[..., Any]:
             "--target",
             expose_value=False,
             callback=remember,
-            help="Only this target of the configuration.",
+            help="Only this target of the configuration, or several: `a,b`.",
         ),
         click.pass_context,
     ):

@@ -17,9 +17,11 @@ from retrofit.cloud.config import cloud_region
 from retrofit.cloud.errors import MissingImageError, translated
 from retrofit.cloud.image import as_image, holds
 from retrofit.config import CloudSettings
+from retrofit.digests import Digests
 from retrofit.errors import ConfigError, PublishError, SourceError, SourceVanishedError
 from retrofit.model import Image
 from retrofit.progress import Progress, silent
+from retrofit.write_permit import require_write_permit
 
 ACTIVATION_TIMEOUT = 600.0
 """Seconds that Glance may take from the last byte of an upload to `active`."""
@@ -106,9 +108,10 @@ class Glance:
             newest = self._client.images.list(filters=filters, sort="created_at:desc", limit=2)
             return next((as_image(raw) for raw in newest), None)
 
-    def download(self, image: Image, path: Path, progress: Progress = silent) -> None:
+    def download(self, image: Image, path: Path, progress: Progress = silent) -> Digests:
         """Write an image's bytes to `path`, checked against Glance's own hash on the way.
 
+        Returns their digests, computed on the way too.
         Raises SourceError when the image vanished or its bytes are not what Glance recorded.
         """
         name = f"source image {image.id}"
@@ -131,13 +134,16 @@ class Glance:
             raise SourceError(
                 f"the download of {name} ended early: {error}", hint="check the Glance store"
             ) from error
-        if image.size is not None and received != image.size:
+        if image.size is not None and received.size != image.size:
             raise SourceError(
-                f"{name} is {image.size} bytes, {received} arrived", hint="check the Glance store"
+                f"{name} is {image.size} bytes, {received.size} arrived",
+                hint="check the Glance store",
             )
+        return received
 
     def create(self, attributes: Mapping[str, Any]) -> Image:
         """Register an image, all its properties with it; its `created_at` is now for good."""
+        require_write_permit()
         with translated("create an image record", failure=PublishError):
             return as_image(self._client.images.create(**attributes))
 
@@ -151,6 +157,7 @@ class Glance:
         # consumed stream, which Glance takes for an empty image: start with a fresh one, and
         # declare the size so that Glance refuses what is shorter.
         self._session.invalidate()
+        require_write_permit()
         with (
             path.open("rb") as file,
             translated(f"upload image {image.id}", failure=PublishError),
@@ -182,11 +189,13 @@ class Glance:
 
     def tag(self, image_id: str, tag: str) -> None:
         """Add one tag, leaving all others alone."""
+        require_write_permit()
         with translated(f"tag image {image_id} with {tag}", failure=PublishError):
             self._client.image_tags.update(image_id, tag)
 
     def untag(self, image_id: str, tag: str) -> None:
         """Remove one tag; a tag or image that is not there is no error."""
+        require_write_permit()
         try:
             with translated(f"remove tag {tag} from image {image_id}", failure=PublishError):
                 self._client.image_tags.delete(image_id, tag)
@@ -197,11 +206,13 @@ class Glance:
         """Set attributes or properties of an image; those whose value is None are removed."""
         kept = {key: value for key, value in changes.items() if value is not None}
         removed = [key for key, value in changes.items() if value is None]
+        require_write_permit()
         with translated(f"update image {image_id}", failure=PublishError):
             self._client.images.update(image_id, remove_props=removed, **kept)
 
     def delete(self, image_id: str) -> Removal:
         """Try to delete an image, and say how it went; refusals are answers, not errors."""
+        require_write_permit()
         try:
             with translated(f"delete image {image_id}", failure=PublishError):
                 self._client.images.delete(image_id)
@@ -216,13 +227,13 @@ class Glance:
         return Removal.DELETED
 
 
-def _write(chunks: Iterable[bytes], path: Path, size: int | None, progress: Progress) -> int:
-    received = 0
+def _write(chunks: Iterable[bytes], path: Path, size: int | None, progress: Progress) -> Digests:
+    received = Digests()
     with path.open("xb") as file:
         for chunk in chunks:
             file.write(chunk)
-            received += len(chunk)
-            progress("downloading the source", received / size if size else None)
+            received.update(chunk)
+            progress("downloading the source", received.size / size if size else None)
     return received
 
 

@@ -207,11 +207,11 @@ def octavia_cloud(devcloud: Devcloud) -> Iterator[Octavia]:
 
 
 @pytest.fixture
-def running_octavia(octavia_cloud: Octavia, clean_glance: Devcloud) -> Iterator[Octavia]:
+def running_octavia(octavia_cloud: Octavia, clean_glance: Devcloud) -> Octavia:
     """The module's Octavia without load balancers and amphorae, and a Glance without images."""
+    octavia_cloud.up()
     octavia_cloud.clear()
-    yield octavia_cloud
-    octavia_cloud.clear()
+    return octavia_cloud
 
 
 @pytest.fixture

@@ -44,16 +44,14 @@ class Octavia:
     def conf_file(self) -> Path:
         return self.directory / "octavia.conf"
 
-    def start(self, *, page_limit: int = 1000, image_owner: str = "") -> None:
+    def start(self) -> None:
         """Start it, on the port it had before if any, and wait until it answers."""
         self.directory.mkdir(exist_ok=True)
         if not (self.directory / "ca.pem").exists():
             _make_authority(self.directory)
         with processes.listen(self.port or None) as listener:
             self.port = listener.getsockname()[1]
-            self.conf_file.write_text(
-                _conf(self.cloud, self.directory, page_limit=page_limit, image_owner=image_owner)
-            )
+            self.conf_file.write_text(_conf(self.cloud, self.directory))
             processes.start(
                 gunicorn("octavia_app:application", listener),
                 pid_file=self.cloud.pid_file("octavia"),
@@ -64,6 +62,16 @@ class Octavia:
             )
         logs = (self.cloud.log_file("octavia"), self.cloud.state / "log" / "octavia.out")
         wait_until_answering("octavia", self.url, self.cloud.pid_file("octavia"), logs)
+
+    def up(self) -> None:
+        """Have it run, whatever the test before has done to it."""
+        if not processes.is_running(self.cloud.pid_file("octavia")):
+            self.start()
+        self.limit_pages(1000)
+
+    def limit_pages(self, rows: int) -> None:
+        """Have it cut listings at so many rows: its pagination_max_limit."""
+        self._have("limit_pages", rows)
 
     def stop(self) -> None:
         """End it; its rows and its catalog entry stay."""
@@ -101,12 +109,23 @@ class Octavia:
         amphorae: Iterable[dict[str, Any]] = (),
     ) -> None:
         """Write rows into Octavia's tables, as octavia_rows.py in its process understands them."""
-        rows = {"load_balancers": list(load_balancers), "amphorae": list(amphorae)}
-        self.admin.post(f"{self.url}/rows", json=rows)
+        self._have("add", {"load_balancers": list(load_balancers), "amphorae": list(amphorae)})
+
+    def mark_deleted(self, amphorae: Iterable[str]) -> None:
+        """Do to amphorae what Octavia's controller does at the end of a deletion."""
+        self._have("mark_deleted", list(amphorae))
+
+    def garble(self, amphora: str) -> None:
+        """Make a row such that Octavia fails over it."""
+        self._have("garble", amphora)
 
     def clear(self) -> None:
         """Leave neither load balancers nor amphorae."""
-        self.admin.delete(f"{self.url}/rows")
+        self._have("clear")
+
+    def _have(self, done: str, *given: Any) -> None:
+        """Call a function of octavia_rows.py in Octavia's process."""
+        self.admin.post(f"{self.url}/does/{done}", json=given)
 
     def create_load_balancer(self, name: str, **attributes: str) -> str:
         """Have Octavia build a load balancer, whose amphora starts from the image it finds."""
@@ -178,7 +197,7 @@ def _make_authority(directory: Path) -> None:
     )
 
 
-def _conf(cloud: Cloud, directory: Path, *, page_limit: int, image_owner: str) -> str:
+def _conf(cloud: Cloud, directory: Path) -> str:
     octavia = next(each for each in accounts.ACCOUNTS if each.cloud == "demo-octavia")
     credentials = accounts.auth_of(octavia, cloud.keystone_url).items()
     auth = "\n".join(f"{name} = {value}" for name, value in credentials)
@@ -189,7 +208,8 @@ transport_url = fake://
 
 [api_settings]
 enabled_provider_drivers = amphora:the amphora driver
-pagination_max_limit = {page_limit}
+# What a controller behind a proxy believes its address to be; links in answers begin with it.
+api_base_uri = http://127.0.0.1:9
 
 [database]
 connection = sqlite:///{directory}/octavia.db?timeout=30
@@ -213,7 +233,6 @@ compute_driver = compute_noop_driver
 amphora_driver = amphora_noop_driver
 image_driver = image_glance_driver
 amp_image_tag = octavia-amphora
-amp_image_owner_id = {image_owner}
 amp_flavor_id = 1
 amp_boot_network_list = {MANAGEMENT_NETWORK}
 client_ca = {directory}/ca.pem

@@ -10,6 +10,8 @@ from typing import Any
 
 from octavia.common import constants
 from octavia.db import api, base_models, models
+from oslo_config import cfg
+from sqlalchemy import text
 
 LOOKUPS = {
     models.ProvisioningStatus: constants.SUPPORTED_PROVISIONING_STATUSES,
@@ -38,12 +40,13 @@ def make_tables() -> None:
             session.add_all(model(name=name) for name in names)
 
 
-def add(kind: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Write load balancers or amphorae; what a row does not say is as in a healthy one."""
-    make = {"load_balancers": _load_balancer, "amphorae": _amphora}[kind]
+def add(tables: dict[str, list[dict[str, Any]]]) -> None:
+    """Write load balancers and amphorae; what a row does not say is as in a healthy one."""
+    make = {"load_balancers": _load_balancer, "amphorae": _amphora}
     with api.session().begin() as session:
-        for row in rows:
-            session.add_all(make(row))
+        for table, rows in tables.items():
+            for row in rows:
+                session.add_all(make[table](row))
 
 
 def _load_balancer(row: dict[str, Any]) -> list[Any]:
@@ -86,6 +89,21 @@ def _amphora(row: dict[str, Any]) -> list[Any]:
     return [models.Amphora(**given)]
 
 
+def mark_deleted(amphorae: list[str]) -> None:
+    """Leave the rows, as Octavia does until its housekeeping comes."""
+    with api.session().begin() as session:
+        session.query(models.Amphora).filter(models.Amphora.id.in_(amphorae)).update(
+            {"status": constants.DELETED}
+        )
+
+
+def garble(amphora: str) -> None:
+    """Make a row such that Octavia fails over it."""
+    with api.session().begin() as session:
+        spoil = text("UPDATE amphora SET updated_at = 'recently' WHERE id = :id")
+        session.execute(spoil, {"id": amphora})
+
+
 def clear() -> None:
     """Leave no load balancer and no amphora."""
     with api.session().begin() as session:
@@ -93,19 +111,22 @@ def clear() -> None:
             session.query(model).delete()
 
 
+def limit_pages(rows: int) -> None:
+    """Cut listings at so many rows: pagination_max_limit, at once."""
+    cfg.CONF.set_override("pagination_max_limit", str(rows), group="api_settings")
+
+
 class Door:
-    """Octavia's API, and beside it /rows, where tests put rows into the tables and clear them."""
+    """Octavia's API, and beside it /does/NAME: the functions above, for tests to call."""
 
     def __init__(self, octavia_api: Callable[..., Iterable[bytes]]) -> None:
         self._octavia_api = octavia_api
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/rows":
+        name = environ["PATH_INFO"].removeprefix("/does/")
+        if name == environ["PATH_INFO"]:
             return self._octavia_api(environ, start)
-        if environ["REQUEST_METHOD"] == "DELETE":
-            clear()
-        else:
-            for kind, rows in json.load(environ["wsgi.input"]).items():
-                add(kind, rows)
+        given = json.load(environ["wsgi.input"])
+        globals()[name](*given)
         start("204 No Content", [])
         return []

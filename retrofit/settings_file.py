@@ -21,8 +21,10 @@ from retrofit.config import (
     BuildSettings,
     CloudSettings,
     LockSettings,
+    MetricsSettings,
     MirrorSettings,
     Name,
+    NotifySettings,
     OctaviaSettings,
     PathSettings,
     PublishSettings,
@@ -31,6 +33,7 @@ from retrofit.config import (
     SourceSettings,
     Target,
     VerifySettings,
+    WebSettings,
     WorkerSettings,
 )
 from retrofit.errors import ConfigError
@@ -59,6 +62,9 @@ class Document(BaseSettings):
     lock: LockSettings = Field(default_factory=LockSettings)
     paths: PathSettings = Field(default_factory=PathSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
     target: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
     @classmethod
@@ -97,9 +103,8 @@ def load(path: Path | None = None) -> Settings:
             f"{where} cannot be used:\n{listed}",
             hint="README.md has a table of all settings; `retrofit config check` reads it again",
         )
-    return Settings(
-        targets=targets, lock=document.lock, paths=document.paths, worker=document.worker
-    )
+    shared = {name: getattr(document, name) for name in Settings.model_fields if name != "targets"}
+    return Settings(targets=targets, **shared)
 
 
 def usual_file() -> Path | None:

@@ -3,7 +3,9 @@
 from retrofit.config.build import BuildSettings
 from retrofit.config.cloud import CloudSettings
 from retrofit.config.lock import LockSettings
+from retrofit.config.metrics import MetricsSettings
 from retrofit.config.mirror import MirrorSettings
+from retrofit.config.notify import NotifySettings
 from retrofit.config.octavia import OctaviaSettings
 from retrofit.config.paths import PathSettings
 from retrofit.config.publish import PublishSettings
@@ -12,14 +14,17 @@ from retrofit.config.section import Name, Section, Word
 from retrofit.config.settings import Settings, Target
 from retrofit.config.source import SourceSettings
 from retrofit.config.verify import VerifySettings
+from retrofit.config.web import WebSettings
 from retrofit.config.worker import WorkerSettings
 
 __all__ = [
     "BuildSettings",
     "CloudSettings",
     "LockSettings",
+    "MetricsSettings",
     "MirrorSettings",
     "Name",
+    "NotifySettings",
     "OctaviaSettings",
     "PathSettings",
     "PublishSettings",
@@ -29,6 +34,7 @@ __all__ = [
     "SourceSettings",
     "Target",
     "VerifySettings",
+    "WebSettings",
     "Word",
     "WorkerSettings",
 ]

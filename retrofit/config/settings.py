@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from retrofit.config.build import BuildSettings
 from retrofit.config.cloud import CloudSettings
 from retrofit.config.lock import LockSettings
+from retrofit.config.metrics import MetricsSettings
 from retrofit.config.mirror import UBUNTU_KEYRING, MirrorSettings
+from retrofit.config.notify import NotifySettings
 from retrofit.config.octavia import OctaviaSettings
 from retrofit.config.paths import PathSettings
 from retrofit.config.publish import PublishSettings
@@ -17,6 +19,7 @@ from retrofit.config.schedule import ScheduleSettings
 from retrofit.config.section import Name, Section
 from retrofit.config.source import SourceSettings
 from retrofit.config.verify import VerifySettings
+from retrofit.config.web import WebSettings
 from retrofit.config.worker import WorkerSettings
 
 
@@ -63,3 +66,6 @@ class Settings(Section):
     lock: LockSettings = Field(default_factory=LockSettings)
     paths: PathSettings = Field(default_factory=PathSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    web: WebSettings = Field(default_factory=WebSettings)

@@ -38,6 +38,10 @@ class SourceError(RetrofitError):
     code = "source"
 
 
+class MirrorError(SourceError):
+    """The mirror cannot be reached, or does not answer as it should."""
+
+
 class SourceVanishedError(SourceError):
     """The source was deleted between the choice and the end of its download."""
 

@@ -20,17 +20,21 @@ from retrofit.errors import (
     CloudError,
     ConfigError,
     InterruptedRunError,
+    LockLostError,
+    MirrorError,
     RetrofitError,
     SourceVanishedError,
     VerifyError,
 )
 from retrofit.failures import forget_failures, remember_failure
+from retrofit.fetch import fetch
 from retrofit.model import BuiltImage, Image, Source, Verdict
 from retrofit.plan import inputs_of, is_whole
 from retrofit.progress import Progress
 from retrofit.publish import image_attributes
 from retrofit.report import RunReport
 from retrofit.shelf import Made, Shelf, job_of
+from retrofit.trust import Vouched
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +61,7 @@ class Run:
         return self.settings.paths.work / self.target.name
 
 
-def made(run: Run, glance: Glance, source: Source) -> Image:
+def made(run: Run, glance: Glance, source: Source, vouched: Vouched) -> Image:
     """Make the image, or take what another run of this command made, and upload it.
 
     A failure that the same source and recipe would meet again is remembered.
@@ -67,10 +71,17 @@ def made(run: Run, glance: Glance, source: Source) -> Image:
         with run.report.step("preflight"):
             require_runnable(source.architecture)
         with work_directory(run.work_root, run.report.run_id) as work_dir:
-            made = _build_and_verify(run, glance, source, work_dir)
+            made = _build_and_verify(run, glance, source, vouched, work_dir)
             with run.report.step("upload"):
-                image = _upload(run, glance, source, made.built, made.verdict)
-    except (CloudError, ConfigError, InterruptedRunError, SourceVanishedError):
+                image = _upload(run, glance, source, made)
+    except (
+        CloudError,
+        ConfigError,
+        InterruptedRunError,
+        LockLostError,
+        MirrorError,
+        SourceVanishedError,
+    ):
         raise  # says nothing about this source and recipe
     except Exception as error:
         known = error if isinstance(error, RetrofitError) else RetrofitError(str(error))
@@ -86,23 +97,35 @@ def made(run: Run, glance: Glance, source: Source) -> Image:
     return image
 
 
-def _build_and_verify(run: Run, glance: Glance, source: Source, work_dir: Path) -> Made:
+def _build_and_verify(
+    run: Run, glance: Glance, source: Source, vouched: Vouched, work_dir: Path
+) -> Made:
     """Fetch, retrofit and verify, unless a run before this one did just that."""
     target, report = run.target, run.report
-    job = job_of(source, target, run.recipe.digest)
+    report.trust = vouched.level
+    report.notes.append(vouched.note)
+    job = job_of(source, target, run.recipe.digest, trust=vouched.level)
     made = run.shelf.take(job)
     if made is not None:
         report.notes.append(f"built and verified in run {made.run_id}, for another target")
         report.verdict = made.verdict
         return made
-    stock = work_dir / f"source.{source.image.disk_format}"
+    stock = work_dir / f"source.{source.disk_format}"
     with report.step("fetch"):
         _require_space(work_dir, source)
-        glance.download(source.image, stock, run.progress)
+        hashes = fetch(
+            source,
+            vouched,
+            stock,
+            glance=glance,
+            mirror=target.mirror,
+            cache=run.settings.paths.cache,
+            progress=run.progress,
+        )
     with report.step("build"):
         built = run.build(
             stock,
-            source_format=source.image.disk_format,
+            source_format=source.disk_format,
             recipe=run.recipe,
             settings=target.build,
             work_dir=work_dir / "build",
@@ -125,7 +148,10 @@ def _build_and_verify(run: Run, glance: Glance, source: Source, work_dir: Path) 
             progress=run.progress,
         )
     _require_verified(report)
-    return run.shelf.keep(job, Made(built=built, verdict=report.verdict, run_id=report.run_id))
+    return run.shelf.keep(
+        job,
+        Made(built=built, verdict=report.verdict, source_hashes=hashes, run_id=report.run_id),
+    )
 
 
 def _require_verified(report: RunReport) -> None:
@@ -139,19 +165,20 @@ def _require_verified(report: RunReport) -> None:
         )
 
 
-def _upload(run: Run, glance: Glance, source: Source, built: BuiltImage, verdict: Verdict) -> Image:
+def _upload(run: Run, glance: Glance, source: Source, made: Made) -> Image:
     attributes = image_attributes(
         run.target,
         source,
-        built,
-        verdict,
+        made.built,
+        made.verdict,
+        source_hashes=made.source_hashes,
         recipe=run.recipe.digest,
         run_id=run.report.run_id,
         host=socket.gethostname(),
     )
     try:
         record = glance.create(attributes)
-        image = glance.upload(record, built.path, run.progress)
+        image = glance.upload(record, made.built.path, run.progress)
         if not is_whole(image):
             # Seen to hold our bytes; this Glance hashes by another algorithm than sha512.
             glance.update(
@@ -179,7 +206,7 @@ def _discard_records(run: Run, glance: Glance) -> None:
 
 
 def _require_space(work_dir: Path, source: Source) -> None:
-    needed = source.image.size or 0
+    needed = source.size or 0
     free = shutil.disk_usage(work_dir).free
     if free < needed:
         raise BuildError(

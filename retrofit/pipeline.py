@@ -124,7 +124,7 @@ def _bring_up_to_date(run: Run, glance: Glance, *, force: bool) -> None:
         return
     if decision.build:
         log.info("build decided", reasons=decision.reasons, source=source.version)
-        chosen = made(run, glance, source)
+        chosen = made(run, glance, source, planned.voucher)
     elif decision.promote is not None:
         chosen = decision.promote
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ def image_attributes(
     built: BuiltImage,
     verdict: Verdict,
     *,
+    source_hashes: Mapping[str, str],
     recipe: str,
     run_id: str,
     host: str,
@@ -38,8 +40,8 @@ def image_attributes(
         "retrofit_host": host,
         "retrofit_version": __version__,
         "retrofit_recipe": recipe,
-        "retrofit_source_id": source.image.id,
-        "retrofit_source_hash": source.content_hash,
+        "retrofit_source_id": source.id,
+        **recorded_hashes(source, source_hashes),
         "retrofit_image_hash": f"sha512:{built.sha512}",
         "retrofit_verified_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "retrofit_verification": verdict.how,
@@ -53,6 +55,19 @@ def image_attributes(
         "min_disk": built.min_disk,
         **target.publish.properties,
         **properties,
+    }
+
+
+def recorded_hashes(source: Source, hashes: Mapping[str, str]) -> dict[str, str]:
+    """Return what says which bytes an image was made from, `hashes` being those of the download.
+
+    Glance knows the first, mirrors know the second: whichever the next source comes from, it can
+    be told to be the same without a download.
+    """
+    in_glance = source.image is not None
+    return {
+        "retrofit_source_hash": source.content_hash if in_glance else f"sha512:{hashes['sha512']}",
+        "retrofit_source_sha256": hashes["sha256"],
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from retrofit.errors import BusyError, RetrofitError
 from retrofit.model import Source, Verdict
+from retrofit.trust import Trust
 
 Action = Literal["run", "promote", "rollback", "retire"]
 RunOutcome = Literal[
@@ -35,6 +36,7 @@ class RunReport:
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     source: Source | None = None
+    trust: Trust | None = None
     image_id: str | None = None
     promoted: list[str] = field(default_factory=list)
     demoted: list[str] = field(default_factory=list)
@@ -75,10 +77,11 @@ class RunReport:
             "source": None
             if self.source is None
             else {
-                "id": self.source.image.id,
+                "id": self.source.id,
                 "product": self.source.product,
                 "version": self.source.version,
             },
+            "trust": self.trust,
             "image_id": self.image_id,
             "promoted": self.promoted,
             "demoted": self.demoted,

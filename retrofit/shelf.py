@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from retrofit.config import Target, VerifySettings
 from retrofit.dib import recipe_for
 from retrofit.errors import ConfigError
 from retrofit.model import BuiltImage, Source, Verdict
+from retrofit.trust import Trust
 
 log = structlog.get_logger(__name__)
 
@@ -39,14 +40,16 @@ class Job:
     recipe: str
     max_disk: int | None
     verification: VerifySettings
+    trust: Trust
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A verified image, and the run that made it."""
+    """A verified image, the digests of the source it was made from, and the run that made it."""
 
     built: BuiltImage
     verdict: Verdict
+    source_hashes: Mapping[str, str]
     run_id: str
 
 
@@ -78,8 +81,8 @@ class Shelf:
         return kept
 
 
-def job_of(source: Source, target: Target, recipe: str) -> Job:
-    """Name the job that a target asks for."""
+def job_of(source: Source, target: Target, recipe: str, *, trust: Trust) -> Job:
+    """Name the job that a target asks for, its source trusted so far."""
     return Job(
         product=source.product,
         version=source.version,
@@ -88,6 +91,7 @@ def job_of(source: Source, target: Target, recipe: str) -> Job:
         recipe=recipe,
         max_disk=target.build.max_disk,
         verification=target.verify,
+        trust=trust,
     )
 
 

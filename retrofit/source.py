@@ -1,4 +1,7 @@
-"""Choose the stock image that a build starts from; pure, and every refusal has its reason."""
+"""Choose the stock image that a build starts from; pure, and every refusal has its reason.
+
+Images of Glance and items of a mirror are chosen by the same rules.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,20 @@ from retrofit.config import SourceSettings
 from retrofit.errors import SourceError
 from retrofit.model import (
     DEBIAN_ARCHITECTURES,
+    DISK_ITEMS,
     SERIES_RELEASES,
     Image,
+    Listing,
     Product,
     Rejection,
     Source,
+    StreamItem,
     version_key,
 )
 
 DISK_FORMATS = frozenset({"qcow2", "raw"})
-# What simplestreams calls the items of one version that are whole disks, the usual one first.
-DISK_ITEMS = ("disk1.img", "uefi1.img", "disk-kvm.img")
 CUSTOM_PRODUCT = "custom"
+WIDEN = "or widen source.series, source.stream, source.variants or source.owners"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +35,42 @@ class SourceChoice:
     source: Source | None
     rejected: tuple[Rejection, ...]
     wanted: str
+    trouble: SourceError | None = None
+    way_out: str = f"let the simplestreams synchroniser fetch one of these series, {WIDEN}"
 
     def refusal(self) -> SourceError:
-        """Return the error that says what was looked for and what exists."""
+        """Return the error that says what was looked for and what exists, or why nobody knows."""
+        if self.trouble is not None:
+            return self.trouble
         seen = "".join(f"\n  {no.subject}: {no.reason}" for no in self.rejected[:20])
         more = len(self.rejected) - 20
         seen += f"\n  and {more} more" if more > 0 else ""
         return SourceError(
             f"no usable source image: looked for {self.wanted}"
             + (f"; found{seen}" if seen else "; found no Ubuntu image at all"),
-            hint="let the simplestreams synchroniser fetch one of these series, or widen"
-            " source.series, source.stream, source.variants or source.owners",
+            hint=self.way_out,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """What may be used, and what the order of preference looks at."""
+
+    source: Source
+    product: Product
+    item: str
+    registered: float
+
+    def preference(self, settings: SourceSettings) -> tuple[object, ...]:
+        """Greatest is best; ends in what is unique: the order of a listing never matters."""
+        series = [SERIES_RELEASES[name] for name in settings.series].index(self.product.release)
+        return (
+            -series,
+            version_key(self.source.version),
+            -settings.variants.index(self.product.variant),
+            -DISK_ITEMS.index(self.item),
+            self.registered,
+            self.source.id,
         )
 
 
@@ -55,32 +85,62 @@ def choose_source(
     """
     trusted = {own_project, *settings.owners}
     rejected: list[Rejection] = []
-    candidates: list[tuple[Source, Product]] = []
+    candidates: list[_Candidate] = []
     for image in images:
         if settings.image is not None:
             if image.id == settings.image:
                 return _explicit(image, settings)
             continue
-        verdict = _examine(image, settings, trusted)
+        verdict = _examine_image(image, settings, trusted)
         if isinstance(verdict, str):
             rejected.append(
                 Rejection(subject=f"{image.name or 'unnamed'} ({image.id})", reason=verdict)
             )
         else:
             candidates.append(verdict)
-    candidates.sort(key=lambda pair: _preference(pair[0], pair[1], settings), reverse=True)
-    rejected.extend(
-        Rejection(
-            subject=f"{source.image.name} ({source.image.id})",
-            reason=f"{candidates[0][0].image.name} is preferred",
-        )
-        for source, _ in candidates[1:]
-    )
+    return _best(candidates, rejected, settings)
+
+
+def choose_item(listing: Listing, settings: SourceSettings) -> SourceChoice:
+    """Pick the best source among what a mirror offers, by the same order as in Glance."""
+    rejected = set(listing.refused)
+    candidates: list[_Candidate] = []
+    for item in listing.items:
+        product = Product.parse(item.product)
+        refused = _refused_product(product, item.product, settings)
+        if product is None or refused is not None:
+            # Once a product, not once for each of its versions: mirrors have many.
+            reason = refused or "it is incomplete"
+            rejected.add(Rejection(subject=item.product, reason=reason))
+        else:
+            candidates.append(_candidate_of(item, product, settings))
+    choice = _best(candidates, rejected, settings)
     return SourceChoice(
-        source=candidates[0][0] if candidates else None,
-        rejected=tuple(sorted(rejected, key=lambda no: no.subject)),
+        source=choice.source,
+        rejected=choice.rejected,
+        wanted=f"{choice.wanted}; in {listing.where}",
+        way_out=f"let the mirror carry one of these series, {WIDEN}",
+    )
+
+
+def _best(
+    candidates: list[_Candidate], rejected: Iterable[Rejection], settings: SourceSettings
+) -> SourceChoice:
+    ordered = sorted(candidates, key=lambda each: each.preference(settings), reverse=True)
+    sources = [each.source for each in ordered]
+    passed_over = [
+        Rejection(subject=source.name, reason=f"{_short(sources[0])} is preferred")
+        for source in sources[1:]
+    ]
+    return SourceChoice(
+        source=sources[0] if sources else None,
+        rejected=tuple(sorted((*rejected, *passed_over), key=lambda no: (no.subject, no.reason))),
         wanted=_wanted(settings),
     )
+
+
+def _short(source: Source) -> str:
+    return source.image.name if source.image is not None else source.version
 
 
 def _wanted(settings: SourceSettings) -> str:
@@ -123,59 +183,67 @@ def _unusable_bytes(image: Image) -> str | None:
     return None
 
 
-def _examine(
-    image: Image, settings: SourceSettings, trusted: set[str]
-) -> tuple[Source, Product] | str:
+def _refused_product(product: Product | None, name: str, settings: SourceSettings) -> str | None:
+    """Say why a product is not what the settings ask for."""
+    if product is None:
+        return f"product {name} is not an Ubuntu server product"
+    if product.architecture != DEBIAN_ARCHITECTURES[settings.architecture]:
+        return f"architecture is {product.architecture}"
+    if product.release not in [SERIES_RELEASES[series] for series in settings.series]:
+        return f"release {product.release} is not in source.series"
+    if settings.stream and product.stream != settings.stream:
+        return f"stream is {product.stream}"
+    if product.variant not in settings.variants:
+        return f"variant {product.variant} is not in source.variants"
+    return None
+
+
+def _examine_image(image: Image, settings: SourceSettings, trusted: set[str]) -> _Candidate | str:
     """Return what the image is, or why it cannot be used."""
     name, version = image.property("product_name"), image.property("version_name")
-    item = image.property("item_name")
-    releases = [SERIES_RELEASES[series] for series in settings.series]
-    refused: str | None = None
+    item = image.property("item_name") or DISK_ITEMS[0]
     product = Product.parse(name) if name else None
+    refused: str | None = None
     if image.property("source_product_name") or image.property("retrofit_target"):
         refused = "it is an amphora image"
     elif image.owner not in trusted:
         refused = f"its owner {image.owner} is not trusted (source.owners)"
     elif not name or not version:
         refused = "it has no product_name and version_name (yet)"
-    elif product is None:
-        refused = f"product {name} is not an Ubuntu server product"
     elif image.property("hypervisor_type") == "lxc":
         refused = "it is a container image (hypervisor_type lxc)"
-    elif item is not None and item not in DISK_ITEMS:
+    elif item not in DISK_ITEMS:
         refused = f"item {item} is not a whole disk"
-    elif product.architecture != DEBIAN_ARCHITECTURES[settings.architecture]:
-        refused = f"architecture is {product.architecture}"
-    elif product.release not in releases:
-        refused = f"release {product.release} is not in source.series"
-    elif settings.stream and product.stream != settings.stream:
-        refused = f"stream is {product.stream}"
-    elif product.variant not in settings.variants:
-        refused = f"variant {product.variant} is not in source.variants"
     else:
-        refused = _unusable_bytes(image)
+        refused = _refused_product(product, name, settings) or _unusable_bytes(image)
     if refused is not None or product is None or version is None:
         return refused or "it is incomplete"
-    source = Source(
-        image=image,
-        product=product.name,
-        version=version,
-        os_distro=image.property("os_distro") or "ubuntu",
-        os_version=product.release,
-        architecture=settings.architecture,
+    return _Candidate(
+        source=Source(
+            image=image,
+            product=product.name,
+            version=version,
+            os_distro=image.property("os_distro") or "ubuntu",
+            os_version=product.release,
+            architecture=settings.architecture,
+        ),
+        product=product,
+        item=item,
+        registered=image.created_at.timestamp(),
     )
-    return source, product
 
 
-def _preference(source: Source, product: Product, settings: SourceSettings) -> tuple[object, ...]:
-    """Greatest is best; ends in what is unique, so that the order of a listing never matters."""
-    series = [SERIES_RELEASES[name] for name in settings.series].index(product.release)
-    item = source.image.property("item_name") or DISK_ITEMS[0]
-    return (
-        -series,
-        version_key(source.version),
-        -settings.variants.index(product.variant),
-        -DISK_ITEMS.index(item),
-        source.image.created_at,
-        source.image.id,
+def _candidate_of(item: StreamItem, product: Product, settings: SourceSettings) -> _Candidate:
+    return _Candidate(
+        source=Source(
+            item=item,
+            product=item.product,
+            version=item.version,
+            os_distro=item.metadata.get("os", "ubuntu"),
+            os_version=product.release,
+            architecture=settings.architecture,
+        ),
+        product=product,
+        item=item.ftype,
+        registered=0.0,
     )

@@ -11,6 +11,7 @@ from retrofit.model import Image
 from retrofit.pausing import pause_of
 from retrofit.plan import Inventory, is_set_aside, is_usable, promoted_image
 from retrofit.run_logs import reports
+from retrofit.supply import supply
 from retrofit.survey import standing_warnings, take_inventory
 
 
@@ -21,6 +22,7 @@ def target_status(target: Target, settings: Settings) -> dict[str, Any]:
     promoted = promoted_image(inventory, target)
     taken = glance.octavia_takes(target.publish.tag)
     pause = pause_of(inventory, target, settings.paths.state)
+    supplied = supply(target, settings, glance, inventory.now)
     last = next(
         (
             report
@@ -37,7 +39,7 @@ def target_status(target: Target, settings: Settings) -> dict[str, Any]:
         "promoted": None if promoted is None else image_as_dict(promoted, inventory, target),
         "octavia_takes": None if taken is None else taken.id,
         "images": len(inventory.ours(target.name)),
-        "warnings": standing_warnings(inventory, target),
+        "warnings": [*standing_warnings(inventory, target), *supplied.warnings],
         "paused": None if pause is None else pause.as_dict(),
         "failing": _failing(target, settings),
         "last_run": last,

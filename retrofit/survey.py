@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from retrofit.cloud import Glance
 from retrofit.config import Settings, Target
 from retrofit.failures import last_failure
-from retrofit.model import Image, Usage
+from retrofit.model import Usage
 from retrofit.octavia import usage
 from retrofit.octavia_conf import mismatches
 from retrofit.pausing import pause_of
@@ -21,7 +21,7 @@ from retrofit.plan import (
     rotate,
     warnings,
 )
-from retrofit.source import choose_source
+from retrofit.supply import supply
 
 
 def survey(
@@ -29,13 +29,11 @@ def survey(
 ) -> Plan:
     """Read everything and decide, changing nothing: this is what `retrofit plan` shows."""
     inventory = take_inventory(target, glance)
-    choice = choose_source(
-        _possible_sources(target, glance), target.source, own_project=glance.project_id
-    )
+    supplied = supply(target, settings, glance, inventory.now)
     return plan(
         inventory,
         target,
-        choice,
+        supplied.choice,
         recipe=recipe,
         host=socket.gethostname(),
         ask=lambda promoted: usage_where_needed(inventory, target, promoted=promoted),
@@ -43,7 +41,8 @@ def survey(
         lock_shared=settings.lock.url is not None,
         failed=last_failure(settings.paths.state, target.name),
         pause=pause_of(inventory, target, settings.paths.state),
-        warnings=standing_warnings(inventory, target),
+        warnings=(*standing_warnings(inventory, target), *supplied.warnings),
+        offer=supplied.offer,
     )
 
 
@@ -74,16 +73,3 @@ def usage_where_needed(inventory: Inventory, target: Target, *, promoted: str | 
     if not rotate(inventory, target, promoted=promoted, usage=unused).retire:
         return unused
     return usage(target)
-
-
-def _possible_sources(target: Target, glance: Glance) -> list[Image]:
-    if target.source.image is not None:
-        image = glance.get(target.source.image)
-        return [] if image is None else [image]
-    # By owner, so that a tenant's thousand look-alikes are not even listed.
-    owners = dict.fromkeys((glance.project_id, *target.source.owners))
-    return [
-        image
-        for owner in owners
-        for image in glance.list({"os_distro": "ubuntu", "owner": owner}, hidden=False)
-    ]

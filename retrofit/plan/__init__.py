@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from retrofit.config import Target
+from retrofit.errors import SourceError
 from retrofit.model import Image, Source, Usage
 from retrofit.plan.by_hand import Promotion, promotion, rollback
 from retrofit.plan.decision import Decision, decide
@@ -27,6 +28,7 @@ from retrofit.plan.pause import Pause, in_force, pauses_on
 from retrofit.plan.rotation import Rotation, rotate
 from retrofit.plan.warnings import warnings
 from retrofit.source import SourceChoice
+from retrofit.trust import Offer, Vouched, vouched
 
 __all__ = [
     "CHARM_TAG",
@@ -70,12 +72,26 @@ class Plan:
     sweep: tuple[Image, ...]
     warnings: tuple[str, ...] = ()
     pause: Pause | None = None
+    vouched: Vouched | None = None
+    refusal: SourceError | None = None
 
     def require(self) -> tuple[Source, Decision]:
-        """Return the source and what to do with it; raises SourceError when there is none."""
+        """Return the source and what to do with it.
+
+        Raises SourceError when there is none, or none that may be trusted as far as a build needs.
+        """
         if self.choice.source is None or self.decision is None:
             raise self.choice.refusal()
+        if self.refusal is not None:
+            raise self.refusal
         return self.choice.source, self.decision
+
+    @property
+    def voucher(self) -> Vouched:
+        """Return what vouches for the source of the build that was decided."""
+        if self.vouched is None:
+            raise ValueError("no build was decided, or its source was refused")
+        return self.vouched
 
 
 def plan(
@@ -91,10 +107,12 @@ def plan(
     failed: FailedBuild | None = None,
     pause: Pause | None = None,
     warnings: Iterable[str] = (),
+    offer: Offer | None = None,
 ) -> Plan:
     """Put all decisions of one run together, as far as they can be known before it.
 
-    `ask` tells what is in use, given the id of the image that will stand promoted.
+    `ask` tells what is in use, given the id of the image that will stand promoted; `offer` is what
+    the mirror has, which may have to vouch for the source.
     """
     promoted = promoted_image(inventory, target)
     decision = None
@@ -104,6 +122,12 @@ def plan(
         )
     stays = decision.promote if decision is not None and decision.promote else promoted
     standing = stays.id if stays else None
+    trust, refusal = None, None
+    if choice.source is not None and decision is not None and decision.build:
+        try:
+            trust = vouched(choice.source, target, offer or Offer())
+        except SourceError as error:
+            refusal = error
     return Plan(
         target=target.name,
         choice=choice,
@@ -113,4 +137,6 @@ def plan(
         sweep=tuple(leftovers(inventory, target, host=host, lock_shared=lock_shared)),
         warnings=tuple(warnings),
         pause=pause,
+        vouched=trust,
+        refusal=refusal,
     )

@@ -67,6 +67,7 @@ def show_plans(plans: Sequence[Plan], output: str, *, verbose: bool) -> None:
                 "held back by": _failure_lines(document["held_back_by"]),
                 "notes": document["notes"],
                 "source": source_line(document["source"]),
+                "trust": document["trust"] and document["trust"]["note"],
                 "promoted image": document["promoted"],
                 "would demote": document["demote"],
                 "would retire": document["retire"],
@@ -83,7 +84,7 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
     action = "none"
     if plan.pause is not None:
         action = "paused"
-    elif decision is None:
+    elif decision is None or plan.refusal is not None:
         action = "fail"
     elif decision.build:
         action = "build"
@@ -99,9 +100,12 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
         "held_back_by": None if held_back is None else held_back.as_dict(),
         "notes": [*plan.warnings, *(decision.notes if decision else ()), *plan.rotation.notes],
         "wanted": plan.choice.wanted,
+        "trust": None
+        if plan.vouched is None
+        else {"level": plan.vouched.level, "note": plan.vouched.note},
         "source": None
         if source is None
-        else {"id": source.image.id, "product": source.product, "version": source.version},
+        else {"id": source.id, "product": source.product, "version": source.version},
         "rejected": [{"image": no.subject, "reason": no.reason} for no in plan.choice.rejected],
         "promoted": None if plan.promoted is None else plan.promoted.id,
         "promote": decision.promote.id if decision is not None and decision.promote else None,

@@ -17,9 +17,8 @@ from urllib.parse import quote, urljoin
 from simplestreams import util
 
 from retrofit.errors import SourceError
-from retrofit.model import Listing, Product, Rejection, StreamItem
+from retrofit.model import DISK_ITEMS, Listing, Product, Rejection, StreamItem
 
-DISK_FTYPES = frozenset({"disk1.img", "uefi1.img", "disk-kvm.img"})
 LARGEST_ITEM = 64 << 30
 """Bytes; a stock cloud image has less than one hundredth of this."""
 MOST_PRODUCT_FILES = 64
@@ -77,7 +76,7 @@ def read_products(content: bytes, *, content_id: str, base: str, name: str) -> L
         util.expand_tree(tree)
         for pedigree, flat in _walk(tree):
             product, version, item = pedigree
-            if Product.parse(product) is None or flat.get("ftype", item) not in DISK_FTYPES:
+            if Product.parse(product) is None or flat.get("ftype", item) not in DISK_ITEMS:
                 continue
             try:
                 items.append(_item(pedigree, flat, content_id=content_id, base=base))

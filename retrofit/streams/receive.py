@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, Self
 import structlog
 
 from retrofit.digests import BLOCK, Digests
-from retrofit.errors import SourceError
+from retrofit.errors import MirrorError, SourceError
 from retrofit.progress import Progress, silent
 from retrofit.streams.transport import (
     Body,
@@ -98,7 +98,7 @@ def _given_up(url: str, attempts: int, last: InterruptedTransferError) -> Source
     hint = "check that the mirror is reachable from here (mirror.proxy, mirror.timeout)"
     if last.wait is not None and last.wait > LONGEST_WISH:
         hint = f"the mirror asks to come back in {last.wait:.0f} seconds"
-    return SourceError(f"cannot fetch {url}, tried {times}: {last}", hint=hint)
+    return MirrorError(f"cannot fetch {url}, tried {times}: {last}", hint=hint)
 
 
 class Memory:

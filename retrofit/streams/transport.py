@@ -19,7 +19,7 @@ from urllib3 import exceptions as pool_errors
 
 from retrofit import __version__
 from retrofit.config import MirrorSettings
-from retrofit.errors import SourceError
+from retrofit.errors import MirrorError
 
 BLOCK = 1 << 20
 LOWEST_RATE = 1024
@@ -42,7 +42,7 @@ class OtherFileError(InterruptedTransferError):
     """What was received so far is not the beginning of what the mirror has now."""
 
 
-class NotThereError(SourceError):
+class NotThereError(MirrorError):
     """The mirror has no such file."""
 
 
@@ -66,7 +66,7 @@ class Transport(Protocol):
     def open(self, url: str, *, offset: int, validator: str | None) -> AbstractContextManager[Body]:
         """Open a file at `offset`, or at its beginning when it is not the one of `validator`.
 
-        Raises NotThereError, SourceError, or InterruptedTransferError when trying again may help.
+        Raises NotThereError, MirrorError, or InterruptedTransferError when trying again may help.
         """
 
 
@@ -104,8 +104,8 @@ def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> SourceError:
-    return SourceError(
+def _unreadable(path: Path, error: OSError) -> MirrorError:
+    return MirrorError(
         f"cannot read {path}: {error.strerror}", hint="check mirror.url and its rights"
     )
 
@@ -150,12 +150,12 @@ class Web:
                 # Without reading what is left: that may be gigabytes.
                 answer.close()
             if urlsplit(there).scheme not in {urlsplit(at).scheme, "https"}:
-                raise SourceError(
+                raise MirrorError(
                     f"{url} leads from {urlsplit(at).scheme} to {_shown(there)}",
                     hint="a mirror behind https must not send its readers to anything less",
                 )
             at = there
-        raise SourceError(
+        raise MirrorError(
             f"{url} leads from one address to the next, at last to {_shown(at)}",
             hint="check mirror.url",
         )
@@ -174,7 +174,7 @@ class Web:
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE" not in str(error):
                 raise InterruptedTransferError(_reason(error)) from error
-            raise SourceError(
+            raise MirrorError(
                 f"cannot trust {_shown(url)}: {_reason(error)}",
                 hint="set mirror.ca_bundle to the certificates of the mirror's authority",
             ) from error
@@ -185,7 +185,7 @@ class Web:
             raise InterruptedTransferError(f"{through}{_reason(error)}") from error
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
             # OSError is how requests says that a CA bundle named by the environment is missing.
-            raise SourceError(
+            raise MirrorError(
                 f"cannot ask for {_shown(url)}: {_reason(error)}", hint="check mirror.url"
             ) from error
 
@@ -204,14 +204,14 @@ class Web:
         if status == 416:
             raise OtherFileError("the file became shorter than what was read of it")
         if status not in {200, 206} or (status == 206 and not offset):
-            raise SourceError(
+            raise MirrorError(
                 f"the mirror answers {said} to {_shown(url)}",
                 hint={401: "put credentials into ~/.netrc", 407: "check mirror.proxy"}.get(
                     status, "ask whoever runs the mirror"
                 ),
             )
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise SourceError(
+            raise MirrorError(
                 f"the mirror packs {_shown(url)} though asked not to",
                 hint="let the mirror, or the proxy before it, serve files as they are",
             )
@@ -252,7 +252,7 @@ def _extent(answer: requests.Response, offset: int) -> tuple[int, int | None]:
         said = answer.headers.get("Content-Range", "")
         match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", said)
         if match is None or int(match[1]) != offset:
-            raise SourceError(
+            raise MirrorError(
                 f"the mirror answers with another range than was asked for: {said!r}",
                 hint="check the mirror, and the proxy before it",
             )

@@ -26,6 +26,7 @@ RECIPE = (
     CHECKOUT / "requirements" / "devcloud.txt",
     HERE / "template.py",
     HERE / "accounts.py",
+    HERE / "server_config.py",
 )
 
 

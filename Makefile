@@ -86,6 +86,8 @@ lock: ## Pin the dependencies anew (needs uv)
 		--no-header --no-annotate pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate pyproject.toml --group test -c requirements/run.txt -o requirements/test.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate requirements/build.in -c requirements/test.txt -o requirements/build.txt
 
 .PHONY: clean
 clean: demo-down ## Delete everything that was made

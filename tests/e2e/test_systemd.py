@@ -1,0 +1,232 @@
+"""The units under a real systemd: whole builds in their sandbox, and the worker's whole life."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.units import ALL_UNITS
+from tests.devcloud.mirror import Mirror
+from tests.devcloud.places import CACHE, CHECKOUT
+from tests.e2e import leftovers
+from tests.e2e.operations_page import block_with
+from tests.e2e.real_systemd import CA, PROGRAMS, Machine, machine
+
+pytestmark = pytest.mark.slow
+
+BUILD_BEGINS = 120.0
+SETTLE = 30.0
+CONFIG = "/etc/retrofit/retrofit.toml"
+SETTINGS = """\
+[cloud]
+name = "demo"
+[source]
+series = ["noble"]
+allow_os_mismatch = true
+[verify]
+level = "offline"
+[publish]
+retire_after = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is built from the checkout."""
+    directory = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory],
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (made,) = directory.glob("*.whl")
+    return made
+
+
+@pytest.fixture
+def host(tmp_path: Path, wheel: Path) -> Iterator[Machine]:
+    """A machine with retrofit installed and nothing configured."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (CACHE / "builds").mkdir(parents=True, exist_ok=True)
+    binds = [f"{state}:/var/lib/retrofit", f"{CACHE / 'builds'}:/var/cache/retrofit"]
+    with machine("retrofit-test", wheel=wheel, console=tmp_path / "console", binds=binds) as booted:
+        yield booted
+    assert leftovers.loop_devices(tmp_path) == []
+    assert leftovers.mounts(tmp_path) == []
+
+
+@pytest.fixture
+def configured(host: Machine, devcloud: Any, clean_glance: None) -> Machine:
+    """That machine, configured for the development cloud."""
+    host.write("/etc/openstack/clouds.yaml", devcloud.clouds_yaml.read_text(), mode=0o600)
+    settings = SETTINGS
+    if host.run("test", "-f", CA, check=False).returncode == 0:
+        settings += f'[build]\nca_bundle = "{CA}"\n'
+    host.write(CONFIG, settings, mode=0o640)
+    return host
+
+
+def install(host: Machine, *words: str) -> str:
+    return host.run(PROGRAMS / "retrofit-scheduler", "install", *words).stdout
+
+
+def until(true: Callable[[], bool], *, within: float = SETTLE) -> None:
+    deadline = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.2)
+
+
+def tagged(devcloud: Any) -> list[str]:
+    glance = devcloud.glance(devcloud.cloud)
+    return [image.id for image in glance.images.list(filters={"tag": ["octavia-amphora"]})]
+
+
+def test_timer_brings_a_whole_retrofit_within_the_sandbox(
+    configured: Machine, devcloud: Any, stock_image: Callable[[str], Path], tmp_path: Path
+) -> None:
+    host = configured
+    mirror = Mirror(root=tmp_path / "mirror")
+    mirror.publish(stock_image("noble"), series="noble", serial="20260911")
+    devcloud.sync(mirror)
+    said = install(host, "--timer")
+    assert "wrote" in said
+    # Nothing of what systemd thinks of the units, once it has really loaded them.
+    assert "retrofit" not in host.journal("-p", "warning", "-t", "systemd")
+
+    # Stopped in the middle of a build: that is unmounted, and the unit has not failed.
+    host.systemctl("start", "--no-block", "retrofit.service")
+    until(lambda: "installing packages" in host.journal("-t", "retrofit"), within=BUILD_BEGINS)
+    host.systemctl("stop", "retrofit.service")
+    assert host.systemctl("is-failed", "retrofit.service", check=False) == "inactive"
+    assert host.run("losetup", "--list", "--noheadings").stdout.count("/var/lib/retrofit") == 0
+    assert tagged(devcloud) == []
+
+    # The timer starts what the next elapse would, and the same sandbox takes it to the end.
+    install(host, "--timer", "--enable")
+    assert host.systemctl("is-active", "retrofit.timer") == "active"
+    assert "retrofit.service" in host.systemctl("list-timers", "--no-pager", "retrofit.timer")
+    host.systemctl("start", "retrofit.service")
+    (image,) = tagged(devcloud)
+    story = [json.loads(line) for line in host.journal("-t", "retrofit").splitlines()]
+    ended = [each for each in story if each["event"] == "run ended"]
+    assert [each["outcome"] for each in ended] == ["failed", "published"]
+    assert "interrupted" in ended[0]["error"]
+    assert ended[1]["image_id"] == image
+
+    # What is none of its business stays out of its reach.
+    check = "test ! -e /root/run.txt && ! touch /etc/x && ! mknod /tmp/x b 8 0 || ! head -c1 /tmp/x"
+    host.run("mkdir", "-p", "/etc/systemd/system/retrofit.service.d")
+    host.write(
+        "/etc/systemd/system/retrofit.service.d/probe.conf",
+        f"[Service]\nExecStart=\nExecStart=/bin/sh -c '{check}'\n",
+    )
+    host.systemctl("daemon-reload")
+    host.systemctl("start", "retrofit.service")
+
+    said = install(host, "--remove")
+    assert "disabled retrofit.timer" in said
+    assert host.systemctl("is-active", "retrofit.timer", check=False) == "inactive"
+
+
+def test_another_runs_lock_does_not_fail_the_unit(configured: Machine) -> None:
+    host = configured
+    install(host, "--timer")
+    host.run("mkdir", "-p", "/var/lib/retrofit/locks")
+    # As lock.py takes it: tooz names a file lock after what it locks.
+    holder = (
+        "import time, pathlib; from retrofit.config import LockSettings;"
+        "from retrofit.lock import held\n"
+        "with held(LockSettings(), pathlib.Path('/var/lib/retrofit'), 'default'): time.sleep(600)"
+    )
+    host.run("systemd-run", "--unit=holder", "--collect", PROGRAMS / "python", "-c", holder)
+    until(lambda: host.run("sh", "-c", "ls /var/lib/retrofit/locks").stdout != "")
+    time.sleep(2)
+    host.systemctl("start", "retrofit.service")
+    assert host.systemctl("is-failed", "retrofit.service", check=False) == "inactive"
+    assert '"busy"' in host.journal("-t", "retrofit")
+
+
+def test_worker_is_started_reloaded_watched_and_stopped(configured: Machine) -> None:
+    host = configured
+    install(host, "--service", "--enable")
+    unit = "retrofit-scheduler.service"
+    assert host.systemctl("is-active", unit) == "active"
+    until(lambda: "next run" in host.property(unit, "StatusText"))
+    first = host.property(unit, "MainPID")
+
+    host.systemctl("reload", unit)
+    until(lambda: "configuration read again" in host.journal("-t", "retrofit"))
+    assert host.property(unit, "MainPID") == first
+
+    host.write(CONFIG, "[publish]\nkeeep = 2\n")
+    host.systemctl("reload", unit)
+    until(lambda: "configuration refused" in host.journal("-t", "retrofit"))
+    assert host.systemctl("is-active", unit) == "active"
+    host.write(CONFIG, SETTINGS)
+
+    # Killed, or hanging longer than its watchdog allows: a new one takes its place.
+    host.run("mkdir", "-p", f"/run/systemd/system/{unit}.d")
+    host.write(
+        f"/run/systemd/system/{unit}.d/quick.conf", "[Service]\nRestartSec=1\nWatchdogSec=8\n"
+    )
+    host.systemctl("daemon-reload")
+    host.systemctl("restart", unit)
+    for blow in ("KILL", "STOP"):
+        before = host.property(unit, "MainPID")
+        host.run("kill", "-s", blow, before)
+        until(
+            lambda before=before: (  # type: ignore[misc]
+                host.property(unit, "ActiveState") == "active"
+                and host.property(unit, "MainPID") not in {"0", before}
+            ),
+            within=60,
+        )
+    assert "Watchdog timeout" in host.journal("-u", unit)
+
+    host.systemctl("stop", unit)
+    assert host.property(unit, "Result") == "success"
+    assert host.property(unit, "ExecMainStatus") == "0"
+
+
+def test_worker_with_a_bad_configuration_is_not_started_again_and_again(host: Machine) -> None:
+    host.write(CONFIG, "[publish]\nkeeep = 2\n")
+    install(host, "--service")
+    unit = "retrofit-scheduler.service"
+    host.systemctl("start", unit, check=False)
+    until(lambda: host.property(unit, "ActiveState") == "failed")
+    assert host.property(unit, "ExecMainStatus") == "2"
+    assert host.property(unit, "NRestarts") == "0"
+    assert "publish.keeep" in host.journal("-t", "retrofit")
+
+
+def test_credentials_may_be_systemds(configured: Machine, devcloud: Any) -> None:
+    """As docs/operations.md says: nothing but the unit then reads the password."""
+    host = configured
+    install(host, "--timer")
+    host.run("mv", "/etc/openstack/clouds.yaml", "/root/clouds.yaml")
+    host.write(
+        "/etc/systemd/system/retrofit.service.d/credentials.conf", block_with("LoadCredential=")
+    )
+    host.systemctl("daemon-reload")
+    host.systemctl("start", "retrofit.service", check=False)
+    # There is no source image: the cloud was reached, and that is what it said.
+    assert host.property("retrofit.service", "ExecMainStatus") == "4", host.journal()
+
+
+def test_units_are_known_to_the_running_systemd(host: Machine) -> None:
+    install(host)
+    for name in ALL_UNITS:
+        assert host.property(name, "LoadState") == "loaded"
+    said = host.run("systemd-analyze", "verify", *(f"/etc/systemd/system/{n}" for n in ALL_UNITS))
+    assert said.stderr == ""

@@ -24,7 +24,8 @@ def configure_logging(*, verbose: bool) -> None:
     """Send structlog's events to stderr in the form that fits who reads it."""
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
+        # Not the default: that one prints local variables, credentials among them.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -130,7 +130,8 @@ def test_publishes_an_image_that_says_where_it_came_from(
     assert glance.octavia_takes(TAG).id == image.id
     assert nothing_left(settings)
     assert [name for name, _ in report.steps] == [
-        "plan", "sweep", "preflight", "fetch", "build", "verify", "upload", "promote", "demote", "retire",
+        "plan", "sweep", "preflight", "fetch", "build", "verify", "upload",
+        "promote", "demote", "retire",
     ]  # fmt: skip
 
 
@@ -303,10 +304,10 @@ def test_chooses_once_more_when_the_source_vanishes_during_its_download(
     older, newer = add_source("20260910"), add_source("20260911")
     original = Glance.download
 
-    def download_of_what_is_just_deleted(self: Glance, image: Any, *args: Any) -> None:
+    def download_of_what_is_just_deleted(self: Glance, image: Any, *args: Any) -> Any:
         if image.id == newer:
             devcloud.glance(devcloud.cloud).images.delete(newer)
-        original(self, image, *args)
+        return original(self, image, *args)
 
     monkeypatch.setattr(Glance, "download", download_of_what_is_just_deleted)
     report = run()

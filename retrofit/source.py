@@ -198,6 +198,14 @@ def _refused_product(product: Product | None, name: str, settings: SourceSetting
     return None
 
 
+def _contradiction(image: Image, settings: SourceSettings) -> str | None:
+    """Say why an image's own `architecture` speaks against its product, which was found right."""
+    architecture = image.property("architecture")
+    if architecture not in {None, settings.architecture}:
+        return f"its property architecture is {architecture}, against its product"
+    return None
+
+
 def _examine_image(image: Image, settings: SourceSettings, trusted: set[str]) -> _Candidate | str:
     """Return what the image is, or why it cannot be used."""
     name, version = image.property("product_name"), image.property("version_name")
@@ -215,7 +223,11 @@ def _examine_image(image: Image, settings: SourceSettings, trusted: set[str]) ->
     elif item not in DISK_ITEMS:
         refused = f"item {item} is not a whole disk"
     else:
-        refused = _refused_product(product, name, settings) or _unusable_bytes(image)
+        refused = (
+            _refused_product(product, name, settings)
+            or _contradiction(image, settings)
+            or _unusable_bytes(image)
+        )
     if refused is not None or product is None or version is None:
         return refused or "it is incomplete"
     return _Candidate(

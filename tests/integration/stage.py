@@ -1,0 +1,303 @@
+"""A Glance with images as a test wants them, and retrofit's command line pointed at it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from retrofit import pipeline
+from retrofit.cli import main
+from retrofit.config import BuildSettings, Target
+from retrofit.dib import recipe_for
+from tests.devcloud.fixtures import Devcloud
+from tests.devcloud.glance_rows import GlanceRows
+from tests.devcloud.octavia import ImageManager, NoAmphoraImageError
+from tests.integration.workshop import Workshop
+
+TAG = "octavia-amphora"
+CHARM_TAG = "octavia-diskimage-retrofit"
+PRODUCT = "com.ubuntu.cloud:server:24.04:amd64"
+RETENTION_AT_ONCE = "[publish]\nretire_after = 0\nretire_unasked_after = 0\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command answered, told, and ended with."""
+
+    words: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        """What was printed with `-o json`."""
+        return json.loads(self.stdout)
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """One cloud, one directory of a machine, and what may be done with both."""
+
+    site: Devcloud
+    manager: ImageManager
+    directory: Path
+    make_image: Callable[..., Path]
+    toml: str = RETENTION_AT_ONCE
+    account: str = "demo"
+    machine: str = "a"
+    """Machines share the cloud and nothing on disk."""
+    workshop: Workshop = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.workshop = Workshop(self.make_image)
+
+    @cached_property
+    def rows(self) -> GlanceRows:
+        return GlanceRows(state=self.site.state)
+
+    @cached_property
+    def client(self) -> Any:
+        """A glanceclient as project services, with the right to everything."""
+        return self.site.glance(self.site.sync_cloud)
+
+    @cached_property
+    def project(self) -> str:
+        return self.site.project_id("services")
+
+    @cached_property
+    def recipe(self) -> str:
+        """The digest of the recipe that the default settings give."""
+        return recipe_for(BuildSettings()).digest
+
+    @cached_property
+    def _bytes(self) -> Path:
+        return self.make_image(self.directory / "any.qcow2")
+
+    @property
+    def config(self) -> Path:
+        """The configuration, written anew: tests change `toml`, `account` and `machine`."""
+        lines = [
+            "[cloud]",
+            f'name = "{self.account}"',
+            f'clouds_yaml = "{self.site.clouds_yaml}"',
+            "[paths]",
+            *(f'{name} = "{self.path(name)}"' for name in ("state", "cache", "work", "logs")),
+            self.toml,
+        ]
+        file = self.directory / f"{self.machine}.toml"
+        file.write_text("\n".join(lines))
+        return file
+
+    def path(self, name: str) -> Path:
+        """One of this machine's directories, by its setting."""
+        return self.directory / self.machine / name
+
+    def retrofit(self, *words: str, exit_code: int | None = 0) -> Answer:
+        """Run the command line in this process: what it imports is imported once.
+
+        `exit_code` is what it has to end with; None where that is the caller's to judge.
+        """
+        stdout, stderr = io.StringIO(), io.StringIO()
+        code: Any = None
+        doubles = partial(
+            pipeline.run_targets, build=self.workshop.build, verify=self.workshop.verify
+        )
+        with (
+            pytest.MonkeyPatch.context() as patched,
+            Path(os.devnull).open() as nothing,
+            redirect_stdout(stdout),
+            redirect_stderr(stderr),
+        ):
+            patched.setattr(sys, "argv", ["retrofit", "--config", str(self.config), *words])
+            patched.setattr(sys, "stdin", nothing)
+            patched.setattr(pipeline, "run_targets", doubles)
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code
+            finally:
+                structlog.reset_defaults()
+        answer = Answer(
+            words=words,
+            exit_code=code or 0,
+            stdout=stdout.getvalue(),
+            stderr=stderr.getvalue(),
+        )
+        assert "Traceback" not in answer.stderr + answer.stdout, answer.stderr
+        if exit_code is not None:
+            assert answer.exit_code == exit_code, answer
+        return answer
+
+    def act(self, *words: str, exit_code: int | None = 0) -> Any:
+        """Do something that changes images, and see Octavia take the image that is reported.
+
+        Returns the document.
+        """
+        document = self.retrofit(*words, "-o", "json", exit_code=exit_code).document
+        for report in document.get("runs", [document]):
+            tag = self.tags.get(report["target"], TAG)
+            assert self.octavia(tag) == report["image_id"], report
+        return document
+
+    tags: dict[str, str] = field(default_factory=dict)
+    """Tags of targets that have another one than the usual."""
+
+    def refused(self, *words: str, exit_code: int) -> str:
+        """Run a command that has to refuse; returns what it told. No image may change by it."""
+        before = self.everything()
+        said = self.retrofit(*words, exit_code=exit_code).stderr
+        assert self.everything() == before
+        assert "hint: " in said
+        return said
+
+    def read(self, *words: str, exit_code: int | None = 0) -> Any:
+        """Return the document of a command that changes nothing."""
+        before = self.everything()
+        document = self.retrofit(*words, "-o", "json", exit_code=exit_code).document
+        assert self.everything() == before
+        return document
+
+    def everything(self) -> dict[str, Any]:
+        """All that Glance knows of every image but when it was last looked at."""
+        return {image["id"]: image for image in self.site.images(self.site.admin_cloud)}
+
+    def octavia(self, tag: str = TAG, *, owner: bool = True) -> str | None:
+        """The image that Octavia's own driver returns; None where it finds none."""
+        try:
+            return self.manager.answer(tag=tag, owner=self.project if owner else None)
+        except NoAmphoraImageError:
+            return None
+
+    def image(self, image_id: str) -> Any:
+        """An image as Glance shows it now."""
+        return self.client.images.get(image_id)
+
+    def gone(self, image_id: str) -> bool:
+        return image_id not in self.everything()
+
+    def tagged(self, tag: str = TAG) -> set[str]:
+        """All images that carry a tag, in whatever state."""
+        return {key for key, image in self.everything().items() if tag in image["tags"]}
+
+    def source(
+        self,
+        version: str,
+        *,
+        product: str = PRODUCT,
+        item: str = "disk1.img",
+        account: str | None = None,
+        file: Path | None = None,
+        **changed: Any,
+    ) -> str:
+        """Put a stock image into Glance as the synchroniser does; None leaves a property out."""
+        release = product.split(":")[2]
+        attributes = {
+            "name": f"auto-sync/ubuntu-{release}-{product.split(':')[3]}-{version}-{item}",
+            "product_name": product,
+            "version_name": version,
+            "item_name": item,
+            "os_distro": "ubuntu",
+            "os_version": release,
+            "architecture": "x86_64",
+            "content_id": "auto.sync",
+            **changed,
+        }
+        given = {key: value for key, value in attributes.items() if value is not None}
+        return self.site.plant(file or self._bytes, cloud=account or self.site.sync_cloud, **given)
+
+    def amphora(
+        self, version: str, *, days: float = 0, target: Target | None = None, **changed: Any
+    ) -> str:
+        """Put an amphora image into Glance as a run of `days` ago left it, not promoted yet."""
+        source_hash = self._hash_of(self._bytes)
+        attributes = {
+            "name": f"amphora-haproxy-x86_64-ubuntu-24.04-{version}",
+            "architecture": "x86_64",
+            "os_distro": "ubuntu",
+            "os_version": "24.04",
+            "source_product_name": PRODUCT,
+            "source_version_name": version,
+            "retrofit_target": "default",
+            "retrofit_run_id": "20260901T000000Z-abcdef",
+            "retrofit_host": "elsewhere",
+            "retrofit_version": "0.1.0",
+            "retrofit_recipe": self.recipe,
+            "retrofit_source_id": "00000000-0000-4000-8000-000000000000",
+            "retrofit_source_hash": source_hash,
+            "retrofit_image_hash": source_hash,
+            "retrofit_verified_at": "2026-09-01T00:00:00+00:00",
+            "retrofit_verification": "boot-tcg",
+            **changed,
+        }
+        given = {key: value for key, value in attributes.items() if value is not None}
+        made = self.site.plant(self._bytes, **given)
+        self.rows.set_created(made, days_ago(days))
+        return made
+
+    def promoted(self, version: str, *, days: float = 0, **changed: Any) -> str:
+        """Put the amphora image into Glance that a run of `days` ago promoted."""
+        marks = {"tags": [TAG], "retrofit_promoted_at": days_ago(days).isoformat()}
+        return self.amphora(version, days=days, **marks | changed)
+
+    def former(
+        self, version: str, *, days: float, demoted_days: float | None = None, **changed: Any
+    ) -> str:
+        """Put an amphora image into Glance that was promoted `days` ago and demoted since."""
+        demoted = days / 2 if demoted_days is None else demoted_days
+        marks = {
+            "os_hidden": True,
+            "retrofit_promoted_at": days_ago(days).isoformat(),
+            "retrofit_demoted_at": days_ago(demoted).isoformat(),
+        }
+        return self.amphora(version, days=days, **marks | changed)
+
+    def of_the_charm(self, version: str, *, days: float = 0, **changed: Any) -> str:
+        """Put an image into Glance as the octavia-diskimage-retrofit charm leaves it."""
+        attributes = {
+            "name": f"amphora-haproxy-x86_64-ubuntu-24.04-{version}",
+            "tags": [CHARM_TAG, TAG],
+            "architecture": "x86_64",
+            "os_distro": "ubuntu",
+            "os_version": "24.04",
+            "source_product_name": PRODUCT,
+            "source_version_name": version,
+            **changed,
+        }
+        made = self.site.plant(self._bytes, **attributes)
+        self.rows.set_created(made, days_ago(days))
+        return made
+
+    def foreign(self, *, days: float = 0, **changed: Any) -> str:
+        """Put an image of another project into Glance."""
+        made = self.site.plant(self._bytes, cloud=self.site.tenant_cloud, **changed)
+        self.rows.set_created(made, days_ago(days))
+        return made
+
+    @cached_property
+    def _hashes(self) -> dict[Path, str]:
+        return {}
+
+    def _hash_of(self, file: Path) -> str:
+        import hashlib
+
+        if file not in self._hashes:
+            self._hashes[file] = f"sha512:{hashlib.sha512(file.read_bytes()).hexdigest()}"
+        return self._hashes[file]
+
+
+def days_ago(days: float) -> datetime:
+    """A time with whole seconds, as Glance shows times."""
+    return (datetime.now(UTC) - timedelta(days=days)).replace(microsecond=0)

@@ -79,6 +79,8 @@ def demote_others(
         glance.untag(image.id, target.publish.tag)
         report.demoted.append(image.id)
         log.info("image demoted", image_id=image.id, name=image.name)
+    for image in rotation.set_aside:
+        set_aside(glance, image)
     for image in rotation.hide:
         glance.update(image.id, {"os_hidden": True})
 

@@ -10,6 +10,7 @@ from retrofit.model import Image, Usage
 from retrofit.plan.inventory import (
     UNFINISHED,
     Inventory,
+    is_set_aside,
     is_usable,
     moment,
     octavia_order,
@@ -24,12 +25,16 @@ CLOCK_SKEW = timedelta(minutes=10)
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """What leaves the stage once `promoted` stands on it."""
+    """What leaves the stage once `promoted` stands on it.
+
+    `set_aside` are images that others demoted: from now on it counts since when.
+    """
 
     demote: tuple[Image, ...]
     hide: tuple[Image, ...]
     retire: tuple[Image, ...]
     notes: tuple[str, ...]
+    set_aside: tuple[Image, ...] = ()
 
 
 NOTHING = Rotation(demote=(), hide=(), retire=(), notes=())
@@ -68,6 +73,7 @@ def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage:
         ),
         retire=tuple(image for image in unwanted if image.id not in stays),
         notes=tuple(f"image {image_id} {why}" for image_id, why in stays.items()),
+        set_aside=tuple(image for image in others if _demoted_by_others(image, rules.tag)),
     )
 
 
@@ -108,14 +114,15 @@ def _stays(image: Image, inventory: Inventory, target: Target, usage: Usage) -> 
 def _left_at(image: Image, inventory: Inventory, target: Target) -> datetime:
     """Return since when Octavia cannot have taken an image, at the latest.
 
-    Its own mark of demotion says it. Without one, it is when the next newer image was created
-    that could have taken its place.
+    Its own mark of demotion says it. One that never was promoted has been useless since the next
+    newer image was created.
     """
+    tag = target.publish.tag
+    if tag in image.tags or _demoted_by_others(image, tag):
+        return inventory.now  # it is promoted as yet, or was until nobody knows when
     demoted = moment(image, "retrofit_demoted_at")
     set_aside = moment(image, "retrofit_set_aside_at")
     marks = [mark for mark in (demoted, set_aside) if mark is not None]
-    if target.publish.tag in image.tags:
-        return inventory.now  # it is promoted as yet: the demotion comes first
     if marks:
         return max(marks)
     successors = [
@@ -124,3 +131,8 @@ def _left_at(image: Image, inventory: Inventory, target: Target) -> datetime:
         if octavia_order(other) > octavia_order(image)
     ]
     return min(successors, default=inventory.now)
+
+
+def _demoted_by_others(image: Image, tag: str) -> bool:
+    """Say whether an image was promoted, and lost its tag without our mark."""
+    return is_set_aside(image, tag) and not image.property("retrofit_set_aside_at")

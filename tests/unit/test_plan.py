@@ -248,6 +248,17 @@ class TestRotation:
         assert turned.retire == ()
         assert "stays until 2026-11-24 11:00 UTC" in turned.notes[0]
 
+    def test_what_others_demoted_counts_from_when_a_run_first_sees_it(self) -> None:
+        target = Target(publish=PublishSettings(keep=1, retire_after=48))
+        # It served until somebody took its tag away, however long ago the newer one was made.
+        images = [amphora(1, age_hours=500, promoted_before=True), amphora(2, age_hours=300)]
+        turned = rotation(*images, promoted="amphora-0002", target=target)
+        assert (turned.retire, ids(turned.set_aside)) == ((), ["amphora-0001"])
+        mark = {"retrofit_set_aside_at": (NOW - timedelta(hours=49)).isoformat()}
+        seen = amphora(1, age_hours=500, promoted_before=True, properties=mark)
+        turned = rotation(seen, images[1], promoted="amphora-0002", target=target)
+        assert (ids(turned.retire), turned.set_aside) == (["amphora-0001"], ())
+
     def test_demotes_the_charms_images_only_when_it_may_adopt_them(self) -> None:
         images = (charm_image(1), charm_image(2, tagged=False), amphora(5, tagged=True))
         assert rotation(*images, promoted="amphora-0005").demote == ()

@@ -1,0 +1,338 @@
+"""A Glance in memory, with a world around it that others change between any two of our calls.
+
+It stands in for `retrofit.cloud.Glance` in property tests, where thousands of interleavings are
+tried. What it does is what Glance was measured to do (tests/unit/test_memory_glance.py holds both
+side by side); where Glance leaves a choice, it is the nastier one: we see every tenant's images and
+may change them, as an administrator could, listings come in any order, and images that were not
+hidden and those that were are listed in two requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from retrofit.cloud import Removal
+from retrofit.cloud.errors import MissingImageError
+from retrofit.cloud.image import STANDARD_KEYS
+from retrofit.digests import Digests
+from retrofit.errors import CloudError, PublishError, SourceVanishedError
+from retrofit.model import Amphora, Image, Usage
+from retrofit.plan import octavia_order
+from retrofit.progress import Progress, silent
+from tests.unit.images import OWN
+
+T = TypeVar("T")
+DISK = b"a stock disk"
+
+
+class KilledError(BaseException):
+    """The process is dead: nothing of it talks to Glance any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong at one of our calls, counted from 0.
+
+    `killed` and `interrupted` happen before the call, the `..., after it` when it was done; with
+    `answer lost` Glance did what it was asked and nobody learns it, with `outage` it does nothing
+    from here on.
+    """
+
+    at: int
+    kind: str
+
+    KINDS = (
+        "killed", "killed, after it", "interrupted", "interrupted, after it", "answer lost",
+        "outage",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A virtual machine of Octavia's: its API tells `image_id` only once it is up."""
+
+    id: str
+    image_id: str
+    created_at: datetime
+    up: bool
+
+
+class World:
+    """Images, their bytes, amphorae and the time, for us and for everybody else."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.now = datetime(2026, 11, 1, tzinfo=UTC)
+        self.images: dict[str, Image] = {}
+        self.content: dict[str, bytes] = {}
+        self.machines: dict[str, Machine] = {}
+        self.octavia_answers = True
+        self.in_use_in_store: set[str] = set()
+        self._random = random.Random(seed)  # noqa: S311  (not for secrets)
+        self._made = 0
+
+    def new_id(self) -> str:
+        """Ids whose order says nothing about age."""
+        self._made += 1
+        return hashlib.sha256(str(self._made).encode()).hexdigest()[:8]
+
+    def add(self, content: bytes | None = None, **fields: Any) -> Image:
+        """Register an image as of now; Glance counts whole seconds."""
+        number = self.new_id()
+        known = {
+            "id": number,
+            "name": number,
+            "status": "queued",
+            "owner": OWN,
+            "created_at": self.now.replace(microsecond=0),
+        }
+        image = Image(**{**known, **fields})
+        self.images[image.id] = image
+        if content is not None:
+            self.fill(image.id, content)
+        return self.images[image.id]
+
+    def fill(self, image_id: str, content: bytes) -> None:
+        """Give an image its bytes."""
+        self.content[image_id] = content
+        self.images[image_id] = replace(
+            self.images[image_id],
+            status="active",
+            size=len(content),
+            hash_algo="sha512",
+            hash_value=hashlib.sha512(content).hexdigest(),
+        )
+
+    def change(self, image_id: str, **fields: Any) -> None:
+        """Change attributes of an image."""
+        self.images[image_id] = replace(self.images[image_id], **fields)
+
+    def matching(self, filters: Mapping[str, Any]) -> list[Image]:
+        """Return the images that match all filters, in no order."""
+        found = [image for image in self.images.values() if _matches(image, filters)]
+        self._random.shuffle(found)
+        return found
+
+    def eligible(self, tag: str, owner: str | None = OWN) -> list[Image]:
+        """Return what Octavia could take, what it does take first."""
+        filters: dict[str, Any] = {"tag": [tag], "status": "active", "os_hidden": False}
+        if owner:
+            filters["owner"] = owner
+        return sorted(self.matching(filters), key=octavia_order, reverse=True)
+
+    def usage(self) -> Usage:
+        """Answer as Octavia's API does."""
+        if not self.octavia_answers:
+            return Usage(unknown="Octavia cannot be asked")
+        return Usage(
+            amphorae=tuple(
+                Amphora(
+                    id=machine.id,
+                    status="ALLOCATED" if machine.up else "BOOTING",
+                    created_at=machine.created_at,
+                    image_id=machine.image_id if machine.up else None,
+                )
+                for machine in self.machines.values()
+            )
+        )
+
+    def pass_time(self, **amount: float) -> None:
+        """Let the clock jump; what was booting before a jump is up after it."""
+        self.now += timedelta(**amount)
+        if abs(timedelta(**amount)) > timedelta(minutes=9):
+            self.machines = {key: replace(m, up=True) for key, m in self.machines.items()}
+
+
+def _matches(image: Image, filters: Mapping[str, Any]) -> bool:
+    for key, wanted in filters.items():
+        if key == "tag":
+            if not set(wanted) <= image.tags:
+                return False
+        elif key == "os_hidden":
+            if image.hidden != wanted:
+                return False
+        elif key in STANDARD_KEYS:
+            if getattr(image, key) != wanted:
+                return False
+        elif image.property(key) != wanted:
+            return False
+    return True
+
+
+class MemoryGlance:
+    """The public face of `retrofit.cloud.Glance`, as one process of ours sees it.
+
+    `others` act before the call whose number they are told; `witness` sees every change of ours, as
+    (what, image before, image after), when it has just happened.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        others: Callable[[int], None] = lambda _: None,
+        witness: Callable[[str, Image | None, Image | None], None] = lambda *_: None,
+        fault: Fault | None = None,
+        refuses_data: bool = False,
+    ) -> None:
+        self.project_id = OWN
+        self.where = "memory"
+        self.calls = 0
+        self._world = world
+        self._others = others
+        self._witness = witness
+        self._fault = fault
+        self._refuses_data = refuses_data
+        self._dead = self._down = False
+
+    def list(self, filters: Mapping[str, Any], *, hidden: bool | None = None) -> list[Image]:
+        found: dict[str, Image] = {}
+        for hide in (False, True) if hidden is None else (hidden,):
+            wanted = {**filters, "os_hidden": hide}
+            for image in self._call(lambda wanted=wanted: self._world.matching(wanted)):  # type: ignore[misc]
+                found[image.id] = image
+        return [*found.values()]
+
+    def get(self, image_id: str) -> Image | None:
+        return self._call(lambda: self._world.images.get(image_id))
+
+    def octavia_takes(self, tag: str, owner: str | None = None) -> Image | None:
+        return self._call(lambda: next(iter(self._world.eligible(tag, owner)), None))
+
+    def download(self, image: Image, path: Path, progress: Progress = silent) -> Digests:
+        def read() -> bytes:
+            if image.id not in self._world.images:
+                raise SourceVanishedError(f"source image {image.id} vanished")
+            return self._world.content[image.id]
+
+        content = self._call(read)
+        path.write_bytes(content)
+        digests = Digests()
+        digests.update(content)
+        return digests
+
+    def create(self, attributes: Mapping[str, Any]) -> Image:
+        standard = {
+            {"os_hidden": "hidden"}.get(key, key): value
+            for key, value in attributes.items()
+            if key in STANDARD_KEYS and key != "container_format"
+        }
+        properties = {key: value for key, value in attributes.items() if key not in STANDARD_KEYS}
+        assert all(isinstance(value, str) for value in properties.values())
+        return self._change("create", lambda: self._world.add(**standard, properties=properties))
+
+    def upload(self, image: Image, path: Path, progress: Progress = silent) -> Image:
+        content = path.read_bytes()
+
+        def begin() -> Image:
+            self._existing(image.id, "upload")
+            self._world.change(image.id, status="saving")
+            return self._world.images[image.id]
+
+        def end() -> Image:
+            self._existing(image.id, "upload")
+            if self._refuses_data:
+                raise PublishError(f"cannot upload image {image.id}: quota exceeded")
+            self._world.fill(image.id, content)
+            return self._world.images[image.id]
+
+        self._change("begin upload", begin, image.id)
+        return self._change("end upload", end, image.id)
+
+    def tag(self, image_id: str, tag: str) -> None:
+        def act() -> Image:
+            image = self._existing(image_id, "tag")
+            self._world.change(image_id, tags=image.tags | {tag})
+            return self._world.images[image_id]
+
+        self._change("tag", act, image_id)
+
+    def untag(self, image_id: str, tag: str) -> None:
+        def act() -> Image | None:
+            if image_id in self._world.images:
+                tags = self._world.images[image_id].tags - {tag}
+                self._world.change(image_id, tags=tags)
+            return self._world.images.get(image_id)
+
+        self._change("untag", act, image_id)
+
+    def update(self, image_id: str, changes: Mapping[str, Any]) -> None:
+        def act() -> Image:
+            image = self._existing(image_id, "update")
+            properties = dict(image.properties)
+            for key, value in changes.items():
+                if key == "os_hidden":
+                    self._world.change(image_id, hidden=bool(value))
+                elif value is None:
+                    properties.pop(key, None)
+                else:
+                    assert key not in STANDARD_KEYS
+                    assert isinstance(value, str)
+                    properties[key] = value
+            self._world.change(image_id, properties=properties)
+            return self._world.images[image_id]
+
+        self._change("update", act, image_id)
+
+    def delete(self, image_id: str) -> Removal:
+        answer = Removal.GONE
+
+        def act() -> None:
+            nonlocal answer
+            image = self._world.images.get(image_id)
+            if image is None:
+                answer = Removal.GONE
+            elif image.protected:
+                answer = Removal.REFUSED
+            elif image_id in self._world.in_use_in_store:
+                answer = Removal.IN_USE
+            else:
+                answer = Removal.DELETED
+                del self._world.images[image_id]
+
+        self._change("delete", act, image_id)
+        return answer
+
+    def _existing(self, image_id: str, action: str) -> Image:
+        if image_id not in self._world.images:
+            raise MissingImageError(f"cannot {action} image {image_id}: there is no such image")
+        return self._world.images[image_id]
+
+    def _change(self, what: str, act: Callable[[], T], image_id: str | None = None) -> T:
+        def watched() -> T:
+            before = self._world.images.get(image_id) if image_id else None
+            result = act()
+            after = result if isinstance(result, Image) else self._world.images.get(image_id or "")
+            if after != before:
+                self._witness(what, before, after)
+            return result
+
+        return self._call(watched)
+
+    def _call(self, act: Callable[[], T]) -> T:
+        """Make one request, with everything that may happen around it."""
+        if self._dead:
+            raise KilledError
+        number, self.calls = self.calls, self.calls + 1
+        self._world.now += timedelta(milliseconds=300)
+        self._others(number)
+        kind = self._fault.kind if self._fault is not None and self._fault.at == number else ""
+        if kind == "outage":
+            self._down = True
+        if self._down:
+            raise CloudError("cannot do it: connection refused")
+        if not kind or "after" in kind or kind == "answer lost":
+            result = act()
+            if not kind:
+                return result
+        if kind.startswith("killed"):
+            self._dead = True
+            raise KilledError
+        if kind.startswith("interrupted"):
+            raise KeyboardInterrupt
+        raise CloudError("cannot learn how it went: connection reset")

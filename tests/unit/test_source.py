@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retrofit.config import SourceSettings
-from retrofit.model import Image, version_key
-from retrofit.source import SourceChoice, choose_source
+from retrofit.model import Image, StreamItem, version_key
+from retrofit.source import SourceChoice, choose_item, choose_source
 from tests.unit.images import NOW, OWN, amphora, synced
+from tests.unit.streams import copy_of, item, listing
 
 
 def choose(*images: Image, **settings: object) -> SourceChoice:
@@ -123,3 +125,46 @@ def test_order_of_the_listing_never_changes_the_choice(shuffler: random.Random) 
     shuffler.shuffle(images)
     assert choose(*images) == expected
     assert expected.source.image.id == "2-10-1"
+
+
+VERSIONS = st.sampled_from(["20260911", "20260911.9", "20260911.10", "20260912", "beta"])
+
+
+@given(
+    entries=st.lists(
+        st.builds(
+            item,
+            VERSIONS,
+            release=st.sampled_from(["20.04", "22.04", "24.04"]),
+            stream=st.sampled_from(["", ".daily"]),
+            variant=st.sampled_from(["server", "minimal"]),
+            arch=st.sampled_from(["amd64", "arm64"]),
+            name=st.sampled_from(["disk1.img", "uefi1.img"]),
+        ),
+        unique_by=lambda each: each.path + each.product,
+    ),
+    stream=st.sampled_from([None, "released", "daily"]),
+    variants=st.sampled_from([("server",), ("minimal", "server")]),
+)
+def test_chooses_from_a_mirror_as_from_a_glance_that_has_all_of_it(
+    entries: list[StreamItem], stream: Any, variants: Any
+) -> None:
+    settings = SourceSettings(stream=stream, variants=variants)
+    images = [copy_of(entry, id=f"{entry.product}/{entry.path}") for entry in entries]
+    there = choose_item(listing(*entries), settings).source
+    here = choose_source(images, settings, own_project=OWN).source
+    assert (there is None) == (here is None)
+    if there is not None and here is not None:
+        assert (there.product, there.version) == (here.product, here.version)
+        assert there.item.name == here.image.property("item_name")
+        assert (there.os_distro, there.os_version) == (here.os_distro, here.os_version)
+
+
+def test_says_what_a_mirror_has_once_for_each_product() -> None:
+    refusal = choose_item(
+        listing(*(item(f"202609{day:02}", release="20.04") for day in range(1, 29))),
+        SourceSettings(series=["noble"]),
+    ).refusal()
+    assert refusal.message.count("release 20.04 is not in source.series") == 1
+    assert "in https://mirror.example.test/" in refusal.message
+    assert "let the mirror carry" in (refusal.hint or "")

@@ -9,13 +9,13 @@ from textwrap import shorten
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from retrofit.plan import Pause, Plan, ids
-from retrofit.render.form import console, error_lines, fields, source_line, structured
+from retrofit.render.form import add_row, console, error_lines, fields, source_line, structured
 from retrofit.report import RunReport
 from retrofit.run_logs import events, read_report
+from retrofit.visible import visible
 
 
 def show_reports(reports: Sequence[RunReport], output: str) -> None:
@@ -109,10 +109,17 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
         "rejected": [{"image": no.subject, "reason": no.reason} for no in plan.choice.rejected],
         "promoted": None if plan.promoted is None else plan.promoted.id,
         "promote": decision.promote.id if decision is not None and decision.promote else None,
-        "demote": list(ids(plan.rotation.demote)),
+        "demote": _would_demote(plan),
         "retire": list(ids(plan.rotation.retire)),
         "sweep": list(ids(plan.sweep)),
     }
+
+
+def _would_demote(plan: Plan) -> list[str]:
+    """Name what would lose the tag: where a build is to come, also what stands promoted now."""
+    builds = plan.decision is not None and plan.decision.build
+    replaced = (plan.promoted,) if builds and plan.promoted is not None else ()
+    return list(ids((*replaced, *plan.rotation.demote)))
 
 
 def show_status(statuses: Sequence[dict[str, Any]], output: str) -> None:
@@ -125,6 +132,9 @@ def show_status(statuses: Sequence[dict[str, Any]], output: str) -> None:
         fields(
             {
                 "target": status["target"],
+                "state": STATES[status["state"]],
+                "in short": status["summary"],
+                "next run": status["next_run"]["sentence"],
                 "cloud": status["cloud"],
                 "promoted image": image and f"{image['id']} ({image['name']})",
                 "source": image
@@ -135,7 +145,8 @@ def show_status(statuses: Sequence[dict[str, Any]], output: str) -> None:
                 "HAProxy": image and image["haproxy_version"],
                 "agent": image and image["amphora_agent_version"],
                 "kernel": image and image["kernel_version"],
-                "Octavia takes": status["octavia_takes"] or "nothing: no image carries the tag",
+                "Octavia takes": status["octavia_takes"]
+                or (status["asked_at"] and "nothing: no image carries the tag"),
                 "images": status["images"],
                 "warnings": status["warnings"],
                 "paused": _pause_line(status["paused"]),
@@ -173,7 +184,7 @@ def show_history(reports: Sequence[dict[str, Any]], output: str) -> None:
             report["image_id"] or "",
             shorten(why, width=120, placeholder="..."),
         )
-        table.add_row(*(escape(str(cell)) for cell in cells))
+        add_row(table, *cells)
     console().print(table)
 
 
@@ -193,7 +204,7 @@ def show_run(directory: Path, output: str) -> None:
         structured(document, output)
         return
     for event in told:
-        click.echo(_event_line(event))
+        click.echo(visible(_event_line(event)))
     if report is not None:
         fields(
             {

@@ -20,6 +20,7 @@ from retrofit.cli import (  # noqa: F401  (they register)
 from retrofit.cli.root import retrofit
 from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
 from retrofit.interrupts import interruptible
+from retrofit.visible import visible
 
 
 @contextmanager
@@ -29,9 +30,9 @@ def _errors_told() -> Iterator[None]:
         with interruptible():
             yield
     except RetrofitError as error:
-        click.echo(f"error: {error.message}", err=True)
+        click.echo(f"error: {visible(error.message)}", err=True)
         if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+            click.echo(f"hint: {visible(error.hint)}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("error: interrupted", err=True)

@@ -7,6 +7,7 @@ import sys
 import click
 
 from retrofit.errors import ConfigError, InterruptedRunError
+from retrofit.visible import visible
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -22,5 +23,5 @@ def confirm(question: str, *, yes: bool) -> None:
         raise ConfigError(
             f"nobody is here to answer: {question}", hint="confirm it beforehand, by --yes"
         )
-    if not click.confirm(question, err=True):
+    if not click.confirm(visible(question), err=True):
         raise InterruptedRunError("not confirmed: nothing was changed")

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
-from retrofit.render.form import console, fields, structured
+from retrofit.render.form import add_row, console, fields, structured
 
 STARTING = frozenset({"BOOTING", "PENDING_CREATE"})
 
@@ -121,5 +120,5 @@ def _show_unattached(amphorae: list[dict[str, Any]]) -> None:
 def _table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     table = Table(*columns)
     for row in rows:
-        table.add_row(*("?" if cell is None else escape(_one_line(str(cell))) for cell in row))
+        add_row(table, *("?" if cell is None else _one_line(str(cell)) for cell in row))
     console().print(table)

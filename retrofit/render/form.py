@@ -11,13 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from retrofit.visible import visible
+
 
 def structured(document: Any, output: str) -> None:
     """Print a document of JSON types as JSON or YAML."""
+    text = json.dumps(document, indent=2)
     if output == "json":
-        click.echo(json.dumps(document, indent=2))
+        click.echo(text)
     else:
-        click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+        # By way of JSON: an enumeration's word is a string there, and nothing at all to YAML.
+        click.echo(yaml.safe_dump(json.loads(text), sort_keys=False), nl=False)
 
 
 def fields(known: dict[str, Any]) -> None:
@@ -27,8 +31,13 @@ def fields(known: dict[str, Any]) -> None:
         if value in (None, "", [], ()):
             continue
         lines = [str(line) for line in value] if isinstance(value, list | tuple) else [str(value)]
-        table.add_row(name, escape("\n".join(lines)))
+        add_row(table, name, "\n".join(lines))
     console().print(table)
+
+
+def add_row(table: Table, *cells: object) -> None:
+    """Add a row as it is: nothing in it is markup to us, or a command to the terminal."""
+    table.add_row(*(escape(visible(str(cell))) for cell in cells))
 
 
 def console() -> Console:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from retrofit.config import Target
 from retrofit.model import BuiltImage, Image, Verdict
 from retrofit.plan import Inventory, Rotation, ids
-from retrofit.render.form import console, fields, structured
+from retrofit.render.form import add_row, console, fields, structured
 from retrofit.report import verdict_as_dict
 from retrofit.status import image_as_dict
 
@@ -38,7 +37,7 @@ def show_images(inventories: Sequence[tuple[Target, Inventory]], output: str) ->
             row["age_days"],
             row["retrofit_verification"] or "no",
         )
-        table.add_row(*(escape(str(cell)) for cell in cells))
+        add_row(table, *cells)
     console().print(table)
 
 
@@ -114,7 +113,7 @@ def show_verdict(verdict: Verdict, log_dir: Path, output: str) -> None:
         return
     table = Table("Check", "Outcome", "Detail")
     for check in verdict.checks:
-        table.add_row(*(escape(str(cell)) for cell in (check.name, check.outcome, check.detail)))
+        add_row(table, check.name, check.outcome, check.detail)
     console().print(table)
     result = "passed" if verdict.passed else f"failed ({len(verdict.failures)} checks)"
     fields({"result": result, "how": verdict.how, **verdict.facts, "evidence": log_dir})

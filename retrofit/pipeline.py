@@ -108,7 +108,9 @@ def _bring_up_to_date(run: Run, glance: Glance, *, force: bool) -> None:
     target, report = run.target, run.report
     with report.step("plan"):
         planned = survey(target, run.settings, glance, recipe=run.recipe.digest, force=force)
-    report.image_id = planned.promoted.id if planned.promoted else None
+    if planned.promoted is not None:
+        report.image_id = planned.promoted.id
+        report.image_created_at = planned.promoted.created_at
     if planned.pause is not None:
         report.outcome = "paused"
         report.reasons.append(planned.pause.phrase())

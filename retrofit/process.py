@@ -188,6 +188,27 @@ def _tell_lines(data: bytes, on_line: Callable[[str], None] | None) -> bytes:
     return rest[-LONGEST_LINE:]
 
 
+def detach(argv: Sequence[str | Path], *, stdin: bytes) -> None:
+    """Start a command that outlives us and that nobody waits for; what it prints is lost.
+
+    `stdin` is at most what a pipe holds, 64 KiB. Raises CommandError when it cannot start.
+    """
+    # setsid(1) forks and ends: nothing is left for us to wait for, nor a signal's way to it.
+    words = ["setsid", "--fork", *(str(word) for word in argv)]
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    except OSError as error:
+        raise _not_started(words, error) from error
+    with suppress(BrokenPipeError):
+        child.communicate(stdin, timeout=KILL_WAIT)
+
+
 @contextmanager
 def background(
     argv: Sequence[str | Path], *, log_file: Path, env: Mapping[str, str] | None = None

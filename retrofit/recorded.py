@@ -12,6 +12,7 @@ from retrofit.config import Settings, Target
 from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
 from retrofit.interrupts import GivingUp
 from retrofit.lock import held
+from retrofit.notify import conclude
 from retrofit.report import Action, RunReport
 from retrofit.run_logs import prune, story_kept, write_report
 
@@ -42,6 +43,7 @@ def recorded(
         if report.outcome != "busy":
             write_report(report)
             prune(settings.paths.logs, keep=settings.paths.keep_logs)
+        conclude(report.as_dict(), settings)
     return report
 
 

@@ -10,9 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
+
 from retrofit.errors import BusyError, RetrofitError
 from retrofit.model import Source, Verdict
 from retrofit.trust import Trust
+
+log = structlog.get_logger(__name__)
 
 Action = Literal["run", "promote", "rollback", "retire"]
 RunOutcome = Literal[
@@ -38,6 +42,7 @@ class RunReport:
     source: Source | None = None
     trust: Trust | None = None
     image_id: str | None = None
+    image_created_at: datetime | None = None
     promoted: list[str] = field(default_factory=list)
     demoted: list[str] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
@@ -49,6 +54,7 @@ class RunReport:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step; one that fails is recorded too."""
+        log.info("step begun", step=name)
         begun = time.monotonic()
         try:
             yield
@@ -83,6 +89,9 @@ class RunReport:
             },
             "trust": self.trust,
             "image_id": self.image_id,
+            "image_created_at": None
+            if self.image_created_at is None
+            else self.image_created_at.isoformat(timespec="seconds"),
             "promoted": self.promoted,
             "demoted": self.demoted,
             "retired": self.retired,

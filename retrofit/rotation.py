@@ -31,7 +31,7 @@ def promote(target: Target, glance: Glance, report: RunReport, image: Image) -> 
     glance.tag(image.id, target.publish.tag)
     _mark_promoted(glance, image)
     report.promoted.append(image.id)
-    report.image_id = image.id
+    report.image_id, report.image_created_at = image.id, image.created_at
     log.info("image promoted", image_id=image.id, name=image.name)
 
 

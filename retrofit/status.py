@@ -1,7 +1,8 @@
-"""How a target stands: what Octavia takes, what keeps runs back, and how the last one ended."""
+"""How a target stands in the cloud: what Octavia takes, and what keeps runs back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from retrofit.cloud import Glance
@@ -10,27 +11,20 @@ from retrofit.failures import last_failure
 from retrofit.model import Image
 from retrofit.pausing import pause_of
 from retrofit.plan import Inventory, is_set_aside, is_usable, promoted_image
-from retrofit.run_logs import reports
-from retrofit.supply import supply
-from retrofit.survey import standing_warnings, take_inventory
 
 
-def target_status(target: Target, settings: Settings) -> dict[str, Any]:
-    """Return a target's standing as JSON types."""
-    glance = Glance.connect(target.cloud)
-    inventory = take_inventory(target, glance)
+def target_status(
+    target: Target,
+    settings: Settings,
+    glance: Glance,
+    inventory: Inventory,
+    *,
+    warnings: Iterable[str],
+) -> dict[str, Any]:
+    """Return how a target stands in the cloud, as JSON types."""
     promoted = promoted_image(inventory, target)
     taken = glance.octavia_takes(target.publish.tag)
     pause = pause_of(inventory, target, settings.paths.state)
-    supplied = supply(target, settings, glance, inventory.now)
-    last = next(
-        (
-            report
-            for report in reports(settings.paths.logs)
-            if report.get("target") == target.name and report.get("action", "run") == "run"
-        ),
-        None,
-    )
     return {
         "target": target.name,
         "cloud": glance.where,
@@ -39,10 +33,9 @@ def target_status(target: Target, settings: Settings) -> dict[str, Any]:
         "promoted": None if promoted is None else image_as_dict(promoted, inventory, target),
         "octavia_takes": None if taken is None else taken.id,
         "images": len(inventory.ours(target.name)),
-        "warnings": [*standing_warnings(inventory, target), *supplied.warnings],
+        "warnings": list(warnings),
         "paused": None if pause is None else pause.as_dict(),
         "failing": _failing(target, settings),
-        "last_run": last,
     }
 
 

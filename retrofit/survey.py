@@ -25,10 +25,19 @@ from retrofit.supply import supply
 
 
 def survey(
-    target: Target, settings: Settings, glance: Glance, *, recipe: str, force: bool = False
+    target: Target,
+    settings: Settings,
+    glance: Glance,
+    *,
+    recipe: str,
+    force: bool = False,
+    inventory: Inventory | None = None,
 ) -> Plan:
-    """Read everything and decide, changing nothing: this is what `retrofit plan` shows."""
-    inventory = take_inventory(target, glance)
+    """Read everything and decide, changing nothing: this is what `retrofit plan` shows.
+
+    An `inventory` that was taken just now is not taken again.
+    """
+    inventory = inventory or take_inventory(target, glance)
     supplied = supply(target, settings, glance, inventory.now)
     return plan(
         inventory,

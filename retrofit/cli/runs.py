@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from retrofit.cli.root import Invocation, output_here, retrofit
-from retrofit.cli.until import until as end_of_pause
-from retrofit.errors import ConfigError, RetrofitError
+from retrofit.cli.until import until as time_to_come
+from retrofit.errors import ConfigError, RetrofitError, error_of
+from retrofit.visible import visible
 
 
 @retrofit.command()
 @output_here
 def status(context: click.Context) -> None:
-    """Show which image Octavia takes now, how old it is, and how the last run ended."""
-    from retrofit import render  # noqa: PLC0415
-    from retrofit.status import target_status  # noqa: PLC0415
+    """Show which image Octavia takes now, how old it is, how the last run ended, and what is next.
+
+    Where the cloud does not answer, what this machine knows is shown, and the exit code is 3.
+    """
+    from retrofit import overview, render  # noqa: PLC0415
 
     invocation: Invocation = context.obj
     settings = invocation.settings()
-    render.show_status(
-        [target_status(target, settings) for target in invocation.targets(settings)],
-        invocation.output,
-    )
+    local = overview.look(settings)
+    documents = [
+        overview.standing(
+            target,
+            settings,
+            overview.ask(target, settings, fleet=False),
+            local[target.name],
+            now=datetime.now(UTC),
+        )
+        for target in invocation.targets(settings)
+    ]
+    render.show_status(documents, invocation.output)
+    for document in documents:
+        if document["cloud_error"]:
+            raise error_of(**document["cloud_error"])
 
 
 @retrofit.command()
@@ -80,10 +95,11 @@ def logs(context: click.Context, run: str, file_name: str | None) -> None:
         render.show_run(directory, invocation.output)
         return
     path = directory / Path(file_name).name
+    told = visible if sys.stdout.isatty() else str
     try:
         with path.open(errors="replace") as file:
             for line in file:
-                click.echo(line, nl=False)
+                click.echo(told(line), nl=False)
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}", hint=f"`retrofit logs {run}` lists the files"
@@ -94,7 +110,7 @@ def logs(context: click.Context, run: str, file_name: str | None) -> None:
 @click.option("--reason", required=True, help="Why, for whoever finds it paused.")
 @click.option(
     "--until",
-    callback=end_of_pause,
+    callback=time_to_come,
     metavar="TIME",
     help="When the pause ends by itself: a time (2026-12-24T18:00, UTC unless it says otherwise)"
     " or a duration (90m, 12h, 3d).  [default: at `retrofit resume`]",

@@ -50,8 +50,8 @@ class NotifySettings(Section):
         5,
         ge=0,
         le=20,
-        description="Repetitions in a row, each after twice the wait of the one before; what stays"
-        " undelivered is tried again after the next run, by the worker every minute.",
+        description="Repetitions in a row, each after twice the wait of the one before; the worker,"
+        " or the next run, goes on with what stays undelivered, at least once an hour.",
     )
     give_up_after: int = Field(
         72, ge=1, description="Hours after which what could not be delivered is dropped."

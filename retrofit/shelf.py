@@ -10,11 +10,13 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
@@ -27,6 +29,8 @@ from retrofit.trust import Trust
 log = structlog.get_logger(__name__)
 
 DIRECTORY = ".shelf"
+LOCK = "lock"
+UNFINISHED = "unfinished."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class Job:
     architecture: str
     recipe: str
     max_disk: int | None
+    allow_os_mismatch: bool
     verification: VerifySettings
     trust: Trust
 
@@ -90,6 +95,7 @@ def job_of(source: Source, target: Target, recipe: str, *, trust: Trust) -> Job:
         architecture=source.architecture,
         recipe=recipe,
         max_disk=target.build.max_disk,
+        allow_os_mismatch=target.source.allow_os_mismatch,
         verification=target.verify,
         trust=trust,
     )
@@ -101,25 +107,34 @@ def shelf_for(targets: Iterable[Target], work: Path) -> Iterator[Shelf]:
     recipes = _recipes(targets)
     root = work / DIRECTORY
     _sweep(root)
-    directory = root / f"{os.getpid()}-{secrets.token_hex(3)}"
-    if max(Counter(recipes).values(), default=0) < 2 or not _made(directory):
+    shared = max(Counter(recipes).values(), default=0) > 1
+    locked = _locked_directory(root) if shared else None
+    if locked is None:
         yield Shelf()  # nobody to share with, or no room: every run makes its own
         return
-    try:
-        with (directory / "lock").open("w") as lock:
-            # Its death frees it: what tells a dead run's shelf from one in use.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    directory, lock = locked
+    with lock:
+        try:
             yield Shelf(directory, recipes)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
-def _made(directory: Path) -> bool:
+def _locked_directory(root: Path) -> tuple[Path, TextIO] | None:
+    """Make a directory and hold its lock; None where that cannot be.
+
+    The death of its holder frees the lock: that tells a dead run's shelf from one in use.
+    """
     try:
-        directory.mkdir(parents=True)
-    except OSError:
-        return False
-    return True
+        root.mkdir(parents=True, exist_ok=True)
+        # Locked before it has its name: a sweep never sees it without.
+        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
+        lock = (unfinished / LOCK).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return unfinished.rename(root / f"{os.getpid()}-{secrets.token_hex(3)}"), lock
+    except OSError as error:
+        log.warning("no shelf to share images on", error=str(error))
+        return None
 
 
 def _recipes(targets: Iterable[Target]) -> list[str]:
@@ -135,9 +150,9 @@ def _recipes(targets: Iterable[Target]) -> list[str]:
 def _sweep(root: Path) -> None:
     for directory in root.glob("*-*"):
         try:
-            with (directory / "lock").open("a") as lock:
+            with (directory / LOCK).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(directory)
         except OSError:
-            continue  # in use, just being made, or for the next run to try again
+            continue  # in use, or for the next run to try again
         log.info("leftover of a dead run removed", what=str(directory))

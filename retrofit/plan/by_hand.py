@@ -64,6 +64,11 @@ def rollback(inventory: Inventory, target: Target, image_id: str | None) -> Prom
     Raises PublishError when there is nothing to go back to.
     """
     current = promoted_image(inventory, target)
+    if current is not None and (
+        image_id == current.id or (image_id is None and _left_halfway(inventory, target, current))
+    ):
+        # The same command once more, after it was done or died: it goes no further back.
+        return promotion(inventory, target, current.id)
     # With nothing promoted the newest usable image that served before is what to go back to.
     older = [
         image
@@ -91,6 +96,16 @@ def rollback(inventory: Inventory, target: Target, image_id: str | None) -> Prom
             hint="`retrofit promote` takes any image of the target, newer ones too",
         )
     return promotion(inventory, target, image_id)
+
+
+def _left_halfway(inventory: Inventory, target: Target, current: Image) -> bool:
+    """Say whether a rollback to `current` died before the newer image lost its tag."""
+    return any(
+        image.property("retrofit_set_aside_at")
+        and is_eligible(image, target.publish.tag)
+        and octavia_order(image) > octavia_order(current)
+        for image in inventory.ours(target.name)
+    )
 
 
 def _require_it_would_win(inventory: Inventory, target: Target, image: Image) -> None:

@@ -42,11 +42,9 @@ def _asked(target: Target, settings: Settings, *, fleet: bool) -> CloudFacts:
     try:
         recipe = recipe_for(target.build).digest
         planned = survey(target, settings, glance, recipe=recipe, inventory=inventory)
+        planned.require()
     except RetrofitError as error:  # what would keep a run from deciding anything, too
         refusal = error
-    else:
-        if planned.choice.source is None or planned.decision is None:
-            refusal = planned.choice.refusal()
     warnings = planned.warnings if planned else standing_warnings(inventory, target)
     return CloudFacts(
         asked_at=now,

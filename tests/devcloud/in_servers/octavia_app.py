@@ -10,6 +10,7 @@ import functools
 import itertools
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,30 @@ from sqlalchemy.engine import Engine, make_url  # noqa: E402
 cfg.CONF.set_default("pool_timeout", None, group="database")
 
 
+_thread = threading.local()
+
+
 @event.listens_for(Engine, "begin")  # type: ignore[untyped-decorator, unused-ignore]
 def _take_write_lock(connection: Connection) -> None:
-    """Begin as glance_app.py does, and for its reason; the no-op network has its own way."""
+    """Begin as glance_app.py does, and for its reason.
+
+    Not in the no-op network's database, which has its own way, and not within another transaction
+    of the same thread: Octavia's API now and then reads by a second connection while it writes.
+    """
     ours = make_url(cfg.CONF.database.connection).database
-    if connection.engine.url.database == ours and "in_transaction" not in connection.info:
+    if connection.engine.url.database != ours or "in_transaction" in connection.info:
+        return
+    if getattr(_thread, "writes", None) is None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         connection.info["in_transaction"] = True
+        _thread.writes = connection
+
+
+@event.listens_for(Engine, "commit")  # type: ignore[untyped-decorator, unused-ignore]
+@event.listens_for(Engine, "rollback")  # type: ignore[untyped-decorator, unused-ignore]
+def _gave_back_write_lock(connection: Connection) -> None:
+    if getattr(_thread, "writes", None) is connection:
+        _thread.writes = None
 
 
 # The no-op drivers keep what they pretend in /tmp, for all the clouds of a machine.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -42,19 +43,25 @@ def interruptible() -> Iterator[None]:
     would break the cleanup that the first one started.
     """
 
+    # Not told by the handler itself: the logger has a lock, which the code that the signal
+    # interrupted may hold, and would hold for ever.
+    tidings: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+    teller = threading.Thread(target=_tell, args=(tidings,), name="signals told", daemon=True)
+
     def handle(number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if _cleanup.stopping:
-            log.warning("already stopping, cleaning up first", signal=name)
+            tidings.put(("already stopping, cleaning up first", name))
             return
         _cleanup.stopping = True
-        log.warning("stopping", signal=name)
+        tidings.put(("stopping", name))
         if _cleanup.giving_up:
             _cleanup.withheld = name
             return
         raise KeyboardInterrupt(name)
 
     _cleanup.stopping = False
+    teller.start()
     previous = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield
@@ -62,6 +69,14 @@ def interruptible() -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _cleanup.stopping = False
+        tidings.put(None)
+        teller.join()
+
+
+def _tell(tidings: queue.SimpleQueue[tuple[str, str] | None]) -> None:
+    while (news := tidings.get()) is not None:
+        event, name = news
+        log.warning(event, signal=name)
 
 
 @contextmanager

@@ -41,6 +41,19 @@ def configure_logging(*, verbose: bool) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, LibraryWarnings) for handler in root.handlers):
+        root.addHandler(LibraryWarnings(logging.WARNING))
+
+
+class LibraryWarnings(logging.Handler):
+    """What libraries warn of, as events like any other: every line of the story has one form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell a record in our way."""
+        structlog.get_logger(record.name).warning(
+            "library warns", library=record.name, said=record.getMessage()
+        )
 
 
 @contextmanager

@@ -51,10 +51,15 @@ class Job:
         """
         known = [last_runs.get(target) for target in self.targets]
         last = None if None in known else min(each for each in known if each is not None)
-        due = now if last is None else _next(self.schedule, after=last)
+        # A clock that was ahead then must not keep us waiting until it is there again.
+        due = now if last is None else _next(self.schedule, after=min(last, now))
         if due > now:
             return due
         return now if self.schedule.catch_up else _next(self.schedule, after=now)
+
+    def latest(self, now: datetime) -> datetime:
+        """Return the time after which a next run can only be owed to a clock that was ahead."""
+        return _next(self.schedule, after=now) + timedelta(seconds=self.schedule.jitter + 1)
 
 
 def jobs_for(settings: Settings) -> list[Job]:

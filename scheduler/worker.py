@@ -123,6 +123,7 @@ class Worker:
                 self._reload()
             if wish == signal.SIGUSR1:
                 self._run_all_now()
+            self._mind_the_clock()
             self._tell()
 
     def _beat(self) -> None:
@@ -202,6 +203,15 @@ class Worker:
         elif event.code == events.EVENT_JOB_MAX_INSTANCES:
             log.warning("run passed over, the one before has not ended", job=event.job_id)
         self._wishes.put(None)
+
+    def _mind_the_clock(self) -> None:
+        """Bring next runs back into reach after the clock was set back: a boot may begin ahead."""
+        now = datetime.now(UTC)
+        for scheduled in self._scheduler.get_jobs():
+            job = self._jobs.get(scheduled.id)
+            if job is not None and scheduled.next_run_time > job.latest(now):
+                log.warning("clock was set back, next run moved", job=job.name)
+                scheduled.modify(next_run_time=job.latest(now))
 
     def _tell(self) -> None:
         """Write down when what runs next, for the other commands, and tell systemd."""

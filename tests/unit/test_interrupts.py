@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import io
 import os
 import signal
+import threading
+import time
 
 import pytest
+import structlog
 
-from retrofit.interrupts import STOPPING, interruptible
+from retrofit import interrupts
+from retrofit.interrupts import STOPPING, GivingUp, interruptible, interruptible_by_thread
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -35,3 +40,72 @@ def test_handlers_are_as_before_afterwards() -> None:
     with interruptible():
         assert [signal.getsignal(number) for number in STOPPING] != before
     assert [signal.getsignal(number) for number in STOPPING] == before
+
+
+def test_a_signal_that_comes_while_something_is_logged_stops_nobody_for_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Output(io.StringIO):
+        def write(self, text: str) -> int:
+            if threading.current_thread() is threading.main_thread():
+                os.kill(os.getpid(), signal.SIGTERM)  # the logger holds its lock here
+            return super().write(text)
+
+    output = Output()
+    logger = structlog.wrap_logger(structlog.PrintLogger(output))
+    monkeypatch.setattr(interrupts, "log", logger)
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), interruptible():
+        logger.warning("in the middle of something")
+
+
+def test_a_thread_can_end_what_the_main_thread_waits_in() -> None:
+    def wait() -> None:
+        with interruptible_by_thread() as interrupt:
+            threading.Timer(0.1, interrupt).start()
+            time.sleep(60)
+
+    with pytest.raises(GivingUp):
+        wait()
+
+
+def test_a_thread_interrupts_nothing_after_the_block() -> None:
+    with interruptible_by_thread() as interrupt:
+        pass
+    interrupt()
+
+
+def test_a_stop_waits_for_the_cleanup_after_a_thread_gave_up() -> None:
+    cleaned = False
+
+    def work() -> None:
+        nonlocal cleaned
+        with interruptible(), interruptible_by_thread() as interrupt:
+            try:
+                interrupt()
+                time.sleep(60)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.1)
+                cleaned = True
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        work()
+    assert cleaned
+
+
+def test_a_thread_does_not_interrupt_the_cleanup_of_a_stop() -> None:
+    cleaned = False
+
+    def work() -> None:
+        nonlocal cleaned
+        with interruptible(), interruptible_by_thread() as interrupt:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                interrupt()
+                time.sleep(0.1)
+                cleaned = True
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        work()
+    assert cleaned

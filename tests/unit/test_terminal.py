@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import logging
+
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from retrofit import terminal
@@ -24,3 +28,19 @@ def test_a_log_gets_each_phrase_once_in_a_while_whatever_its_detail(
         "waiting for the agent: still",
     ]
     assert logged[1]["percent"] == 50
+
+
+def test_what_a_library_warns_of_is_an_event_like_any_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    before = structlog.get_config()
+    try:
+        terminal.configure_logging(verbose=False)
+        logging.getLogger("kazoo.client").warning("Connection dropped: %s", "refused")
+        logging.getLogger("kazoo.client").info("nobody wants to know")
+    finally:
+        structlog.configure(**before)
+    (line,) = capsys.readouterr().err.splitlines()
+    event = json.loads(line)
+    assert (event["library"], event["said"]) == ("kazoo.client", "Connection dropped: refused")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -19,7 +21,8 @@ import structlog
 
 from retrofit import pipeline
 from retrofit.cli import main
-from retrofit.config import BuildSettings, Target
+from retrofit.cloud import Glance
+from retrofit.config import BuildSettings
 from retrofit.dib import recipe_for
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.glance_rows import GlanceRows
@@ -30,6 +33,10 @@ TAG = "octavia-amphora"
 CHARM_TAG = "octavia-diskimage-retrofit"
 PRODUCT = "com.ubuntu.cloud:server:24.04:amd64"
 RETENTION_AT_ONCE = "[publish]\nretire_after = 0\nretire_unasked_after = 0\n"
+
+
+class Killed(BaseException):
+    """The end of a process that nothing could be done about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,8 @@ class Stage:
     account: str = "demo"
     machine: str = "a"
     """Machines share the cloud and nothing on disk."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Tags of targets that have another one than the usual."""
     workshop: Workshop = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,9 +161,6 @@ class Stage:
             assert self.octavia(tag) == report["image_id"], report
         return document
 
-    tags: dict[str, str] = field(default_factory=dict)
-    """Tags of targets that have another one than the usual."""
-
     def refused(self, *words: str, exit_code: int) -> str:
         """Run a command that has to refuse; returns what it told. No image may change by it."""
         before = self.everything()
@@ -169,6 +175,47 @@ class Stage:
         document = self.retrofit(*words, "-o", "json", exit_code=exit_code).document
         assert self.everything() == before
         return document
+
+    def killed_after(self, writes: int, *words: str) -> bool:
+        """Run a command that dies at once after so many writes to Glance; says whether it did."""
+        left = writes
+
+        def dying(write: Callable[..., Any]) -> Callable[..., Any]:
+            def act(*args: Any, **kwargs: Any) -> Any:
+                nonlocal left
+                if left == 0:
+                    raise Killed
+                left -= 1
+                return write(*args, **kwargs)
+
+            return act
+
+        with pytest.MonkeyPatch.context() as patched:
+            for name in ("create", "upload", "tag", "untag", "update", "delete"):
+                patched.setattr(Glance, name, dying(getattr(Glance, name)))
+            try:
+                self.retrofit(*words)
+            except Killed:
+                return True
+        return False
+
+    @contextmanager
+    def polled(self) -> Iterator[list[str | None]]:
+        """Ask Octavia's driver again and again beside the block: what it returned, in order."""
+        seen: list[str | None] = []
+        stop = threading.Event()
+
+        def poll() -> None:
+            while not stop.is_set():
+                seen.append(self.octavia())
+
+        thread = threading.Thread(target=poll)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            stop.set()
+            thread.join()
 
     def everything(self) -> dict[str, Any]:
         """All that Glance knows of every image but when it was last looked at."""
@@ -218,9 +265,7 @@ class Stage:
         given = {key: value for key, value in attributes.items() if value is not None}
         return self.site.plant(file or self._bytes, cloud=account or self.site.sync_cloud, **given)
 
-    def amphora(
-        self, version: str, *, days: float = 0, target: Target | None = None, **changed: Any
-    ) -> str:
+    def amphora(self, version: str, *, days: float = 0, **changed: Any) -> str:
         """Put an amphora image into Glance as a run of `days` ago left it, not promoted yet."""
         source_hash = self._hash_of(self._bytes)
         attributes = {
@@ -291,8 +336,6 @@ class Stage:
         return {}
 
     def _hash_of(self, file: Path) -> str:
-        import hashlib
-
         if file not in self._hashes:
             self._hashes[file] = f"sha512:{hashlib.sha512(file.read_bytes()).hexdigest()}"
         return self._hashes[file]

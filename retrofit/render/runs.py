@@ -132,7 +132,7 @@ def show_status(statuses: Sequence[dict[str, Any]], output: str) -> None:
         fields(
             {
                 "target": status["target"],
-                "state": STATES[status["state"]],
+                "state": status["state_words"],
                 "in short": status["summary"],
                 "next run": status["next_run"]["sentence"],
                 "cloud": status["cloud"],

@@ -22,18 +22,20 @@ from retrofit.errors import (
     InterruptedRunError,
     LockLostError,
     MirrorError,
+    PublishError,
     RetrofitError,
     SourceVanishedError,
     VerifyError,
 )
 from retrofit.failures import forget_failures, remember_failure
 from retrofit.fetch import fetch
-from retrofit.model import BuiltImage, Image, Source, Verdict
+from retrofit.model import BuiltImage, Image, Source, StreamItem, Verdict
 from retrofit.plan import inputs_of, is_whole
 from retrofit.progress import Progress
 from retrofit.publish import image_attributes
 from retrofit.report import RunReport
 from retrofit.shelf import Made, Shelf, job_of
+from retrofit.stock import publish_stock
 from retrofit.trust import Vouched
 
 log = structlog.get_logger(__name__)
@@ -73,7 +75,7 @@ def made(run: Run, glance: Glance, source: Source, vouched: Vouched) -> Image:
         with work_directory(run.work_root, run.report.run_id) as work_dir:
             made = _build_and_verify(run, glance, source, vouched, work_dir)
             with run.report.step("upload"):
-                image = _upload(run, glance, source, made)
+                image = _upload(run, glance, source, vouched, made)
     except (
         CloudError,
         ConfigError,
@@ -122,6 +124,9 @@ def _build_and_verify(
             cache=run.settings.paths.cache,
             progress=run.progress,
         )
+    if source.item is not None and target.source.publish_stock:
+        with report.step("stock"):
+            _publish_stock(run, glance, source, source.item, stock)
     with report.step("build"):
         built = run.build(
             stock,
@@ -150,8 +155,23 @@ def _build_and_verify(
     _require_verified(report)
     return run.shelf.keep(
         job,
-        Made(built=built, verdict=report.verdict, source_hashes=hashes, run_id=report.run_id),
+        Made(
+            built=built,
+            verdict=report.verdict,
+            source_hashes=hashes,
+            run_id=report.run_id,
+        ),
     )
+
+
+def _publish_stock(run: Run, glance: Glance, source: Source, item: StreamItem, path: Path) -> None:
+    """Publish the stock image too; load balancers do not depend on it, so neither does the run."""
+    try:
+        notes = publish_stock(source, item, path, run.target, glance, run.progress)
+    except (CloudError, PublishError) as error:
+        log.warning("stock image not published", error=error.message)
+        notes = [f"the stock image was not published: {error.message}"]
+    run.report.notes.extend(notes)
 
 
 def _require_verified(report: RunReport) -> None:
@@ -165,13 +185,14 @@ def _require_verified(report: RunReport) -> None:
         )
 
 
-def _upload(run: Run, glance: Glance, source: Source, made: Made) -> Image:
+def _upload(run: Run, glance: Glance, source: Source, vouched: Vouched, made: Made) -> Image:
     attributes = image_attributes(
         run.target,
         source,
         made.built,
         made.verdict,
         source_hashes=made.source_hashes,
+        source_trust=vouched.level,
         recipe=run.recipe.digest,
         run_id=run.report.run_id,
         host=socket.gethostname(),

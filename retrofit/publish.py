@@ -9,6 +9,7 @@ from typing import Any
 from retrofit import __version__
 from retrofit.config import Target
 from retrofit.model import BuiltImage, Source, Verdict
+from retrofit.trust import Trust
 
 
 def image_attributes(
@@ -18,6 +19,7 @@ def image_attributes(
     verdict: Verdict,
     *,
     source_hashes: Mapping[str, str],
+    source_trust: Trust,
     recipe: str,
     run_id: str,
     host: str,
@@ -42,6 +44,7 @@ def image_attributes(
         "retrofit_recipe": recipe,
         "retrofit_source_id": source.id,
         **recorded_hashes(source, source_hashes),
+        "retrofit_source_trust": str(source_trust),
         "retrofit_image_hash": f"sha512:{built.sha512}",
         "retrofit_verified_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "retrofit_verification": verdict.how,

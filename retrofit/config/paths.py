@@ -13,7 +13,7 @@ class PathSettings(Section):
     """Where things are kept on this machine; all of it may be deleted between runs."""
 
     state: Path = Field(Path("/var/lib/retrofit"), description="Lock files.")
-    cache: Path = Field(Path("/var/cache/retrofit"), description="Downloaded packages.")
+    cache: Path = Field(Path("/var/cache/retrofit"), description="Downloaded packages and sources.")
     work: Path = Field(
         Path("/var/lib/retrofit/work"),
         description="Disks being built; needs about 10 GiB. Emptied of what dead runs left.",

@@ -168,6 +168,42 @@ def test_the_origin_of_the_same_bytes_may_change_without_a_build(site: Site) -> 
     assert len(site.workshop.built) == 1
 
 
+def test_the_stock_image_is_published_as_well_and_rotated(site: Site) -> None:
+    target = site.with_settings(source={"origin": "simplestreams", "publish_stock": True})
+    for serial in ("20260911", "20260918", "20260925"):
+        site.publish(serial)
+        assert site.run(target).outcome == "published"
+    published = {image.property("version_name"): image for image in stock_images(site)}
+    assert set(published) == {"20260918", "20260925"}
+    stock = published["20260925"]
+    site.cloud.sync(site.tree)
+    synced = next(
+        image
+        for image in site.glance.list({"content_id": "auto.sync"})
+        if image.property("version_name") == "20260925"
+    )
+    assert stock.name == synced.name.removeprefix("auto-sync/")
+    assert (stock.disk_format, stock.hash_value) == (synced.disk_format, synced.hash_value)
+    assert set(synced.properties) - set(stock.properties) == {"content_id"}
+    assert set(stock.properties) - set(synced.properties) == {"retrofit_stock"}
+    assert all(stock.properties[name] == synced.properties[name] for name in OF_STOCK)
+    site.publish("20261002")
+    site.cloud.sync(site.tree, most=1)
+    assert set(published) == {image.property("version_name") for image in stock_images(site)}
+    assert site.run(target).outcome == "published"
+    assert len(stock_images(site)) == 2
+
+
+OF_STOCK = (
+    "product_name", "version_name", "item_name", "os_distro", "os_version", "architecture",
+    "simplestreams_metadata", "source_content_id",
+)  # fmt: skip
+
+
+def stock_images(site: Site) -> list[Image]:
+    return site.glance.list({"retrofit_stock": "default"})
+
+
 def test_whatever_a_mirror_does_wrong_the_promoted_image_stays(site: Site, tmp_path: Path) -> None:
     target = site.from_mirror()
     standing = site.run(target).image_id

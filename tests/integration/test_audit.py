@@ -2,111 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import subprocess
-import sys
-import time
 import uuid
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.devcloud.octavia_api import Octavia
+from tests.integration.stage import RETENTION_AT_ONCE, TAG, Stage
 
-RETROFIT = Path(sys.executable).with_name("retrofit")
-TAG = "octavia-amphora"
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def retrofit(devcloud: Any, tmp_path: Path) -> Run:
-    """Run the command line as the member of project services, Octavia asked as an administrator."""
-
-    def run(*words: str, octavia: str | None = None) -> subprocess.CompletedProcess[str]:
-        asking = f'cloud = "{devcloud.admin_cloud}"' if octavia is None else octavia
-        paths = [f'{key} = "{tmp_path / key}"' for key in ("state", "cache", "work", "logs")]
-        config = tmp_path / "retrofit.toml"
-        config.write_text(
-            "\n".join(
-                [
-                    "[cloud]",
-                    f'name = "{devcloud.cloud}"',
-                    f'clouds_yaml = "{devcloud.clouds_yaml}"',
-                    "[octavia]",
-                    asking,
-                    "[publish]",
-                    "keep = 1",
-                    "retire_after = 0",
-                    "[paths]",
-                    *paths,
-                ]
-            )
-        )
-        finished = subprocess.run(
-            [RETROFIT, "--config", config, *words],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert "Traceback" not in finished.stderr
-        return finished
-
-    return run
+ASKING = '[octavia]\ncloud = "demo-admin"\n'
+"""Octavia answers administrators; retrofit's own user is none."""
 
 
 @pytest.fixture
-def audit(retrofit: Run) -> Callable[[], dict[str, Any]]:
-    def told() -> dict[str, Any]:
-        finished = retrofit("audit", "--output", "json")
-        assert finished.returncode == 0, finished.stderr
-        document: dict[str, Any] = json.loads(finished.stdout)
-        return document
-
-    return told
-
-
-@pytest.fixture
-def made(devcloud: Any, tiny_image: Callable[..., Path]) -> Callable[..., str]:
-    """Make an amphora image that counts as one of ours, built and verified.
-
-    Each is younger than the one before, also for Glance, which counts in seconds.
-    """
-    before = 0
-
-    def plant(name: str, **properties: Any) -> str:
-        nonlocal before
-        while int(time.time()) <= before:
-            time.sleep(0.05)
-        file = tiny_image(f"{name}.qcow2")
-        digest = hashlib.sha512(file.read_bytes()).hexdigest()
-        image = devcloud.plant(
-            file,
-            name=name,
-            retrofit_target="default",
-            retrofit_image_hash=f"sha512:{digest}",
-            **properties,
-        )
-        before = int(time.time())
-        return str(image)
-
-    return plant
+def asking(stage: Stage, running_octavia: Octavia) -> Stage:
+    stage.toml = RETENTION_AT_ONCE + ASKING
+    return stage
 
 
 def amphora(load_balancer: str | None, image: str | None, **fields: Any) -> dict[str, Any]:
     row = {"load_balancer_id": load_balancer, "image_id": image}
-    return {"id": str(uuid.uuid4()), **row, **fields}
+    return {"id": str(uuid.uuid4()), "created_at": "2026-01-01T00:00:00", **row, **fields}
+
+
+def failovers(stage: Stage) -> list[str]:
+    return [each["id"] for each in stage.read("audit")["failover"]]
 
 
 def test_lists_what_runs_on_what_and_what_to_fail_over(
-    running_octavia: Octavia, retrofit: Run, audit: Callable[..., Any], made: Callable[..., str]
+    asking: Stage, running_octavia: Octavia
 ) -> None:
-    old = made("old")
-    promoted = made("new", tags=[TAG], retrofit_promoted_at="2026-11-01T00:00:00+00:00")
+    promoted = asking.promoted("20260911", days=10)
+    old = asking.former("20260801", days=40)
     gone = str(uuid.uuid4())
     states = {
         "fine": "ACTIVE",
@@ -125,112 +52,123 @@ def test_lists_what_runs_on_what_and_what_to_fail_over(
         ],
         amphorae=[
             amphora(ids["fine"], promoted),
-            amphora(ids["single"], old, created_at="2026-10-01T00:00:00"),
-            amphora(ids["gone"], gone, created_at="2026-09-01T00:00:00"),
+            amphora(ids["single"], old),
+            amphora(ids["gone"], gone),
             amphora(ids["pair"], promoted, role="MASTER"),
-            amphora(ids["pair"], old, role="BACKUP"),  # since the promotion, says its date
-            amphora(ids["ill"], old, created_at="2026-10-01T00:00:00"),
-            amphora(ids["busy"], old, created_at="2026-10-01T00:00:00"),
+            amphora(ids["pair"], old, role="BACKUP", created_at=None),  # now, so says Octavia
+            amphora(ids["ill"], old),
+            amphora(ids["busy"], old),
             orphan,
         ],
     )
-    told = audit()
-    assert told["promoted"] == told["octavia_takes"]["image_id"] == promoted
+    told = asking.read("audit")
+    assert told["promoted"] == told["octavia_takes"]["image_id"] == asking.octavia() == promoted
     assert [each["name"] for each in told["failover"]] == ["pair", "gone", "single", "ill", "busy"]
     assert [(each["id"], each["amphorae"], each["load_balancers"]) for each in told["images"]] == [
         (promoted, 2, 2),
         (old, 5, 4),
         (gone, 1, 1),
     ]
+    assert [each["age_days"] for each in told["images"]] == [10.0, 40.0, None]
     assert [each["id"] for each in told["without_load_balancer"]] == [orphan["id"]]
-    (warning,) = [each for each in told["warnings"] if "started on image" in each]
-    assert old in warning
+    (warning,) = told["warnings"]
+    assert f"started on image {old}" in warning
 
-    table = retrofit("audit").stdout.splitlines()
-    commands = [line for line in table if "openstack loadbalancer failover" in line]
-    assert commands == [
-        *(f"openstack loadbalancer failover {ids[name]}" for name in ("pair", "gone", "single")),
-        f"openstack loadbalancer failover {ids['ill']}",
+    table = asking.retrofit("audit").stdout.splitlines()
+    assert [line for line in table if "openstack loadbalancer failover" in line] == [
+        *(
+            f"openstack loadbalancer failover {ids[name]}"
+            for name in ("pair", "gone", "single", "ill")
+        ),
         f"# openstack loadbalancer failover {ids['busy']}",
     ]
-    # What Octavia answers to these commands is what the audit says of them.
+    # What Octavia answers is what the audit says of it.
     answers = [
         running_octavia.admin.put(
-            f"{running_octavia.url}/v2/lbaas/loadbalancers/{ids[name]}/failover", raise_exc=False
+            f"{running_octavia.url}/v2/{path}/failover", raise_exc=False
         ).status_code
-        for name in ("ill", "busy")
+        for path in (
+            f"lbaas/loadbalancers/{ids['ill']}",
+            f"lbaas/loadbalancers/{ids['busy']}",
+            f"octavia/amphorae/{orphan['id']}",
+        )
     ]
-    assert answers == [202, 409]
-    refused = running_octavia.admin.put(
-        f"{running_octavia.url}/v2/octavia/amphorae/{orphan['id']}/failover", raise_exc=False
-    )
-    assert refused.status_code == 500
+    assert answers == [202, 409, 500]
 
 
 def test_shows_what_glance_knows_where_octavia_does_not_tell(
-    running_octavia: Octavia, retrofit: Run, made: Callable[..., str]
+    stage: Stage, running_octavia: Octavia
 ) -> None:
-    promoted = made("new", tags=[TAG])
-    shown = retrofit("audit", "--output", "yaml", octavia='ask = "auto"')
-    assert shown.returncode == 0
-    assert "Octavia does not answer these credentials" in shown.stdout
-    required = retrofit("audit", octavia='ask = "require"')
-    assert required.returncode == 3
-    assert "error: cannot list amphorae" in required.stderr
-    assert "hint: " in required.stderr
-    for finished in (shown, required):
-        assert promoted in finished.stdout
+    promoted = stage.promoted("20260911")
+    told = stage.read("audit")
+    assert told["octavia"]["reason"] == "Octavia does not answer these credentials"
+    assert (told["promoted"], told["failover"]) == (promoted, None)
+    stage.toml = '[octavia]\nask = "require"\n'
+    required = stage.retrofit("audit", exit_code=3)
+    assert promoted in required.stdout
+    assert "error: cannot list amphorae: Octavia does not answer" in required.stderr
+    assert "octavia.cloud" in required.stderr
 
 
 def test_a_failover_moves_to_the_promoted_image_and_after_a_rollback_to_the_older_one(
-    running_octavia: Octavia, retrofit: Run, audit: Callable[..., Any], made: Callable[..., str]
+    asking: Stage, running_octavia: Octavia
 ) -> None:
-    older = made("older")
-    assert retrofit("promote", older, "--yes").returncode == 0
+    older = asking.promoted("20260801", days=2)
     pair = running_octavia.create_flavor("pairs", '{"loadbalancer_topology": "ACTIVE_STANDBY"}')
     single = running_octavia.create_load_balancer("single")
     double = running_octavia.create_load_balancer("double", flavor_id=pair)
     assert running_octavia.images_of(single) == [older]
     assert running_octavia.images_of(double) == [older, older]
-    assert audit()["failover"] == []
+    assert failovers(asking) == []
 
-    newer = made("newer")
-    assert retrofit("promote", newer, "--yes").returncode == 0
-    told = audit()
-    assert [(each["id"], each["failover"]) for each in told["failover"]] == [
-        (double, "free"),
-        (single, "outage"),
-    ]
-    for each in told["failover"]:
-        running_octavia.failover(each["id"])
+    newer = asking.amphora("20260911", days=1)
+    asking.act("promote", newer, "--yes")
+    to_do = failovers(asking)
+    assert to_do == [double, single]
+    for load_balancer in to_do:
+        running_octavia.failover(load_balancer)
     assert running_octavia.images_of(single) == [newer]
     assert running_octavia.images_of(double) == [newer, newer]
-    assert audit()["failover"] == []
+    assert failovers(asking) == []
 
-    went_back = retrofit("rollback", "--yes")
-    assert went_back.returncode == 0, went_back.stderr
-    assert [each["id"] for each in audit()["failover"]] == [double, single]
+    asking.act("rollback", "--yes")
+    assert failovers(asking) == [double, single]
     running_octavia.failover(single)
     assert running_octavia.images_of(single) == [older]
+    assert failovers(asking) == [double]
+
+
+def test_two_targets_of_one_cloud_each_move_their_own(
+    asking: Stage, running_octavia: Octavia
+) -> None:
+    asking.toml = f'{ASKING}[target.default]\n[target.second.publish]\ntag = "second"\n'
+    mine, other = asking.promoted("20260911", days=1), asking.former("20260801", days=3)
+    theirs = asking.promoted("20260911", days=1, retrofit_target="second", tags=["second"])
+    ids = [str(uuid.uuid4()) for _ in range(3)]
+    running_octavia.add(
+        load_balancers=[{"id": each, "name": each} for each in ids],
+        amphorae=[
+            amphora(load_balancer, image)
+            for load_balancer, image in zip(ids, (mine, other, theirs), strict=True)
+        ],
+    )
+    first, second = asking.read("audit")["targets"]
+    assert [each["id"] for each in first["failover"]] == [ids[1]]
+    assert first["other_targets"] == [{"target": "second", "amphorae": 1, "load_balancers": 1}]
+    assert second["failover"] == []
+    assert second["promoted"] == theirs
 
 
 def test_an_image_that_only_a_later_page_shows_is_not_retired(
-    running_octavia: Octavia, retrofit: Run, devcloud: Any, made: Callable[..., str]
+    asking: Stage, running_octavia: Octavia
 ) -> None:
-    marks = {"retrofit_promoted_at": "2026-11-01T00:00:00+00:00"}
-    used = made("used", **marks, retrofit_demoted_at="2026-11-02T00:00:00+00:00")
-    unused = made("unused", **marks, retrofit_demoted_at="2026-11-02T00:00:00+00:00")
-    promoted = made("promoted", tags=[TAG], **marks)
-    others = [
-        amphora(None, promoted, created_at="2026-01-01T00:00:00", status="ALLOCATED")
-        for _ in range(1200)
-    ]
+    asking.toml = f"{RETENTION_AT_ONCE}keep = 1\n{ASKING}"
+    used, unused = asking.former("20260701", days=30), asking.former("20260801", days=20)
+    promoted = asking.promoted("20260911", days=10)
     last = amphora(None, used, created_at="2026-01-02T00:00:00")
-    running_octavia.add(amphorae=[*others, last])
-    retired = retrofit("retire", "--yes", "--output", "json")
-    assert retired.returncode == 0, retired.stderr
-    assert json.loads(retired.stdout)["retired"] == [unused]
-    assert {image["id"] for image in devcloud.images()} == {used, promoted}
-
+    running_octavia.add(amphorae=[*(amphora(None, promoted) for _ in range(1200)), last])
+    assert asking.act("retire", "--yes")["retired"] == [unused]
+    assert set(asking.everything()) == {used, promoted}
+    assert asking.tagged(TAG) == {promoted}
     running_octavia.mark_deleted([last["id"]])
-    assert json.loads(retrofit("retire", "--yes", "--output", "json").stdout)["retired"] == [used]
+    assert asking.act("retire", "--yes")["retired"] == [used]

@@ -104,7 +104,11 @@ def run(
 
 
 def run_answering(
-    argv: Sequence[str | Path], *, timeout: float, on_start: Callable[[Child], None]
+    argv: Sequence[str | Path],
+    *,
+    timeout: float,
+    on_start: Callable[[Child], None],
+    stdin: bytes | None = None,
 ) -> Answer:
     """Run a command that tells its story on our stderr, and answers on stdout and by its exit code.
 
@@ -112,10 +116,12 @@ def run_answering(
     Raises CommandError when it cannot start or runs out of time.
     """
     words = [str(word) for word in argv]
-    with _started(words, env=None, cwd=None, stdin=False, merged_into=None, stderr=None) as child:
+    with _started(
+        words, env=None, cwd=None, stdin=stdin is not None, merged_into=None, stderr=None
+    ) as child:
         on_start(child)
         try:
-            out, _ = child.communicate(timeout=timeout)
+            out, _ = child.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
             message = f"{words[0]} did not finish within {timeout:g} s"
             raise CommandError(words, message, returncode=None) from None

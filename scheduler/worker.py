@@ -25,10 +25,12 @@ from retrofit import state
 from retrofit.config import Settings
 from retrofit.errors import BusyError, ConfigError, InterruptedRunError, RetrofitError
 from scheduler.configuration import Configuration
+from scheduler.deliveries import delivering
 from scheduler.jobs import Job, jobs_for
 from scheduler.last_runs import last_runs
 from scheduler.notify import Notifier
 from scheduler.runs import RUN, Runs
+from scheduler.web import serving
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +80,8 @@ class Worker:
             stack.enter_context(self._signals_queued())
             self._start(settings)
             stack.callback(state.remove, settings.paths.state / TIMETABLE)
+            stack.enter_context(delivering(lambda: self._configuration.settings))
+            stack.enter_context(serving(lambda: self._configuration.settings))
             return self._work()
 
     def _start(self, settings: Settings) -> None:
@@ -167,7 +171,13 @@ class Worker:
                 hint=error.hint,
             )
         else:
-            for what in ("paths.state", "worker.parallel"):
+            for what in (
+                "paths.state",
+                "worker.parallel",
+                "web.enabled",
+                "web.address",
+                "web.port",
+            ):
                 section, key = what.split(".")
                 if getattr(getattr(settings, section), key) != getattr(
                     getattr(before, section), key

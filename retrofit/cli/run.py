@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from retrofit.cli.root import Invocation, output_here, retrofit
+from retrofit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from retrofit.config import Settings
 
 
 @retrofit.command("run-once")
@@ -22,7 +29,20 @@ def run_once(context: click.Context, force: bool) -> None:
     with progress_shown() as progress:
         reports = list(pipeline.run_targets(targets, settings, force=force, progress=progress))
     render.show_reports(reports, invocation.output)
+    if settings.metrics.textfile is not None:
+        _leave_metrics(settings, settings.metrics.textfile)
     context.exit(worst_exit_code(reports))
+
+
+def _leave_metrics(settings: Settings, textfile: Path) -> None:
+    """Write metrics for node_exporter; what keeps us from it changes no outcome of a run."""
+    from retrofit.metrics import write_textfile  # noqa: PLC0415
+    from retrofit.overview import overview_now  # noqa: PLC0415
+
+    try:
+        write_textfile(overview_now(settings), textfile)
+    except ConfigError as error:
+        click.echo(f"warning: {error.message}\nhint: {error.hint}", err=True)
 
 
 @retrofit.command()

@@ -1,5 +1,12 @@
 """How everything stands, as one document: page, JSON, metrics and `retrofit status` show this."""
 
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+from retrofit.config import Settings
 from retrofit.overview.cloud import ask
 from retrofit.overview.document import overview, standing
 from retrofit.overview.facts import CloudFacts, Going, LocalFacts
@@ -14,6 +21,19 @@ __all__ = [
     "ask",
     "look",
     "overview",
+    "overview_now",
     "standing",
     "waiting_letters",
 ]
+
+
+def overview_now(settings: Settings) -> dict[str, Any]:
+    """Ask everybody and return how all targets stand, as JSON types."""
+    return overview(
+        settings,
+        {target.name: ask(target, settings) for target in settings.targets},
+        look(settings),
+        now=datetime.now(UTC),
+        host=socket.gethostname(),
+        letters=waiting_letters(settings),
+    )

@@ -101,7 +101,7 @@ def age(days: float | None) -> str:
         return "of unknown age"
     if days < 0:
         return "from the future"
-    number, unit = (round(days * 24), "hour") if days < 2 else (round(days), "day")
+    number, unit = (int(days * 24), "hour") if days < 2 else (int(days), "day")
     return f"{number} {unit}{'' if number == 1 else 's'} old"
 
 

@@ -1,0 +1,85 @@
+"""Serve while the worker works, and never keep it from working."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import waitress.server
+from waitress import wasyncore
+
+from retrofit.config import Settings, WebSettings
+from scheduler.web.app import Application
+from scheduler.web.snapshot import Snapshot
+
+log = structlog.get_logger(__name__)
+
+THREADS = 4
+CONNECTIONS = 100
+"""Accepted at a time; whoever comes later waits in the kernel's queue."""
+IDLE_SECONDS = 20
+"""After which a connection that says nothing is closed."""
+HEADER_BYTES = 16 * 1024
+
+
+@contextmanager
+def serving(settings: Callable[[], Settings]) -> Iterator[str | None]:
+    """Serve for the length of the block, where that is configured; yields the address or None.
+
+    `settings` returns what is in force. An address that cannot be used is logged: the images
+    matter more than the page.
+    """
+    web = settings().web
+    if not web.enabled:
+        yield None
+        return
+    with Snapshot(settings) as snapshot:
+        server = _server(Application(snapshot, settings), web)
+        if server is None:
+            yield None
+            return
+        thread = threading.Thread(target=server.run, name="web", daemon=True)
+        thread.start()
+        address = url_of(web.address, int(server.effective_port))
+        log.info("status page served", url=address)
+        try:
+            yield address
+        finally:
+            # In the server's own thread: its loop ends when there is no socket left.
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
+            thread.join(5)
+            server.task_dispatcher.shutdown(timeout=1)
+
+
+def url_of(address: str, port: int) -> str:
+    """Return the page's address."""
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{port}/"
+
+
+def _server(application: Application, web: WebSettings) -> Any:
+    try:
+        return waitress.server.create_server(
+            application,
+            host=web.address,
+            port=web.port,
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=5,
+            max_request_header_size=HEADER_BYTES,
+            max_request_body_size=1024,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+        )
+    except OSError as error:
+        log.error(  # noqa: TRY400  (an operator's matter: no traceback)
+            "status page not served",
+            address=web.address,
+            port=web.port,
+            error=error.strerror,
+        )
+        return None

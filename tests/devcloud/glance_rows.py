@@ -22,6 +22,14 @@ class GlanceRows:
         """Have an image registered at another time than it was."""
         self._change("UPDATE images SET created_at = ? WHERE id = ?", _stored(when), image_id)
 
+    def created(self, image_id: str) -> datetime:
+        """When an image was registered."""
+        with self._writing() as database:
+            (when,) = database.execute(
+                "SELECT created_at FROM images WHERE id = ?", (image_id,)
+            ).fetchone()
+        return datetime.fromisoformat(when).replace(tzinfo=UTC)
+
     def set_hash(self, image_id: str, value: str) -> None:
         """Have Glance say another hash, as for bytes that were replaced behind its back."""
         self._change("UPDATE images SET os_hash_value = ? WHERE id = ?", value, image_id)

@@ -39,6 +39,9 @@ clouds_yaml = "{clouds_yaml}"
 series = ["noble"]
 allow_os_mismatch = {mismatch}
 
+[mirror]
+{mirror}
+
 [build]
 {build}
 
@@ -73,6 +76,7 @@ def up(source: str) -> None:
         SETTINGS.format(
             clouds_yaml=DEMO / "clouds.yaml",
             mismatch=str(source == "mirror").lower(),
+            mirror="\n".join(mirror_settings(source)),
             build="\n".join(build_settings()),
             demo=DEMO,
         )
@@ -116,6 +120,15 @@ def down() -> None:
         devcloud("down", "--state", CLOUD, "--wipe")
     shutil.rmtree(DEMO, ignore_errors=True)
     click.echo("the demo is gone")
+
+
+def mirror_settings(source: str) -> Iterator[str]:
+    """What vouches for the source: the index of the mirror that it was synchronised from."""
+    if source == "ubuntu":
+        yield f'url = "{UBUNTU_MIRROR}"'
+    else:
+        yield f'url = "file://{MIRROR}/"'
+        yield f'keyring = "{MIRROR}/keyring.gpg"'
 
 
 def publish_and_sync(version: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from retrofit.cloud import Glance
 from retrofit.config import Settings, Target
+from retrofit.dib import recipe_for
+from retrofit.errors import ConfigError
 from retrofit.plan import Promotion, Rotation, promoted_image, promotion, rollback, rotate
 from retrofit.recorded import recorded
 from retrofit.report import Action, RunReport
@@ -13,12 +15,14 @@ from retrofit.survey import take_inventory, usage_where_needed
 
 def preview_promotion(target: Target, image_id: str) -> Promotion:
     """Say what promoting an image would do. Raises PublishError where it cannot be done."""
-    return promotion(take_inventory(target, Glance.connect(target.cloud)), target, image_id)
+    inventory = take_inventory(target, Glance.connect(target.cloud))
+    return promotion(inventory, target, image_id, recipe=_recipe(target))
 
 
 def preview_rollback(target: Target, image_id: str | None) -> Promotion:
     """Say what going back would do. Raises PublishError where there is nothing to go back to."""
-    return rollback(take_inventory(target, Glance.connect(target.cloud)), target, image_id)
+    inventory = take_inventory(target, Glance.connect(target.cloud))
+    return rollback(inventory, target, image_id, recipe=_recipe(target))
 
 
 def preview_retirement(target: Target) -> Rotation:
@@ -35,12 +39,13 @@ def promote_by_hand(
 ) -> RunReport:
     """Make one image of the target the one that Octavia takes, and see that it does.
 
-    Newer images of the target are set aside: no run promotes them again by itself.
+    Images of the target that are newer or more current are set aside: no run promotes them again
+    by itself.
     """
 
     def work(report: RunReport) -> None:
         glance = Glance.connect(target.cloud)
-        wanted = promotion(take_inventory(target, glance), target, image_id)
+        wanted = promotion(take_inventory(target, glance), target, image_id, recipe=_recipe(target))
         report.image_id = wanted.previous.id if wanted.previous else None
         # Marked first: a run after a crash in here must not undo what was wanted.
         for image in wanted.set_aside:
@@ -55,7 +60,8 @@ def promote_by_hand(
         with report.step("demote"):
             demote_others(target, glance, report, promoted=image_id)
             ask_as_octavia(target, glance, report, wanted.image)
-        report.outcome = "unchanged" if wanted.changes_nothing else "promoted"
+        done = not wanted.changes_nothing or report.demoted
+        report.outcome = "promoted" if done else "unchanged"
 
     return recorded(target, settings, action, work)
 
@@ -74,3 +80,14 @@ def retire_by_hand(target: Target, settings: Settings) -> RunReport:
         report.outcome = "retired" if report.retired else "unchanged"
 
     return recorded(target, settings, "retire", work)
+
+
+def _recipe(target: Target) -> str | None:
+    """Return the digest of what is configured; None where its elements cannot be read now.
+
+    No run promotes anything either, as long as they cannot.
+    """
+    try:
+        return recipe_for(target.build).digest
+    except ConfigError:
+        return None

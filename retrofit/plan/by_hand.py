@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from retrofit.config import Target
 from retrofit.errors import PublishError
-from retrofit.model import Image
+from retrofit.model import Image, version_key
 from retrofit.plan.inventory import (
     UNFINISHED,
     Inventory,
@@ -20,7 +20,7 @@ from retrofit.plan.inventory import (
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """One image takes the place of another; `set_aside` are newer ones that are decided against."""
+    """One image takes the place of another; `set_aside` are those that are decided against."""
 
     image: Image
     previous: Image | None
@@ -32,8 +32,14 @@ class Promotion:
         return self.previous is not None and self.previous.id == self.image.id
 
 
-def promotion(inventory: Inventory, target: Target, image_id: str) -> Promotion:
-    """Plan to promote one image. Raises PublishError where that cannot be, or would not win."""
+def promotion(
+    inventory: Inventory, target: Target, image_id: str, *, recipe: str | None
+) -> Promotion:
+    """Plan to promote one image. Raises PublishError where that cannot be, or would not win.
+
+    Decided against are newer images, and those which the next run would find more current: of
+    `recipe`, which is what is configured now (None where nobody can tell).
+    """
     image = next((image for image in inventory.ours(target.name) if image.id == image_id), None)
     if image is None:
         raise PublishError(
@@ -53,12 +59,19 @@ def promotion(inventory: Inventory, target: Target, image_id: str) -> Promotion:
         set_aside=tuple(
             other
             for other in inventory.ours(target.name)
-            if octavia_order(other) > octavia_order(image) and other.status not in UNFINISHED
+            if other is not image
+            and other.status not in UNFINISHED
+            and (
+                octavia_order(other) > octavia_order(image)
+                or _is_more_current(other, image, recipe)
+            )
         ),
     )
 
 
-def rollback(inventory: Inventory, target: Target, image_id: str | None) -> Promotion:
+def rollback(
+    inventory: Inventory, target: Target, image_id: str | None, *, recipe: str | None
+) -> Promotion:
     """Plan to go back, to the last image before the promoted one or to a named older one.
 
     Raises PublishError when there is nothing to go back to.
@@ -68,7 +81,7 @@ def rollback(inventory: Inventory, target: Target, image_id: str | None) -> Prom
         image_id == current.id or (image_id is None and _left_halfway(inventory, target, current))
     ):
         # The same command once more, after it was done or died: it goes no further back.
-        return promotion(inventory, target, current.id)
+        return promotion(inventory, target, current.id, recipe=recipe)
     # With nothing promoted the newest usable image that served before is what to go back to.
     older = [
         image
@@ -88,14 +101,26 @@ def rollback(inventory: Inventory, target: Target, image_id: str | None) -> Prom
                 f"target {target.name} has no older image to go back to",
                 hint="publish.keep says how many stay; `retrofit list` shows what is there",
             )
-        return promotion(inventory, target, before[0].id)
+        return promotion(inventory, target, before[0].id, recipe=recipe)
     if current is not None and image_id not in {image.id for image in older}:
         raise PublishError(
             f"image {image_id} is not an older image of target {target.name} than the promoted"
             f" {current.id}",
             hint="`retrofit promote` takes any image of the target, newer ones too",
         )
-    return promotion(inventory, target, image_id)
+    return promotion(inventory, target, image_id, recipe=recipe)
+
+
+def _is_more_current(other: Image, image: Image, recipe: str | None) -> bool:
+    """Say whether a run with this recipe may want `other` where `image` is promoted."""
+    if recipe is None or other.property("retrofit_recipe") != recipe:
+        return False
+    if image.property("retrofit_recipe") != recipe:
+        return True
+    product, version = "source_product_name", "source_version_name"
+    return other.property(product) != image.property(product) or version_key(
+        other.property(version) or ""
+    ) > version_key(image.property(version) or "")
 
 
 def _left_halfway(inventory: Inventory, target: Target, current: Image) -> bool:

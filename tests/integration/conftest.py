@@ -30,3 +30,23 @@ def stage(
     return Stage(
         site=clean_glance, manager=image_manager, directory=tmp_path, make_image=tiny_image
     )
+
+
+@pytest.fixture
+def publish(clean_glance: Devcloud, tiny_image: Callable[..., Path]) -> Callable[[str], str]:
+    """Put a stock image into Glance, as the synchroniser does."""
+
+    def publish(version: str) -> str:
+        return str(
+            clean_glance.plant(
+                tiny_image(f"{version}.qcow2"),
+                product_name="com.ubuntu.cloud:server:24.04:amd64",
+                version_name=version,
+                item_name="disk1.img",
+                os_distro="ubuntu",
+                os_version="24.04",
+                architecture="x86_64",
+            )
+        )
+
+    return publish

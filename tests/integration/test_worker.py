@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,6 @@ from tests.integration.worker_site import Site, eventually
 TAG = "octavia-amphora"
 SCHEDULER = Path(sys.executable).with_name("retrofit-scheduler")
 HOUR = {"interval": 3600}
-
-
-@pytest.fixture
-def publish(devcloud: Any, tiny_image: Any, clean_glance: None) -> Callable[[str], str]:
-    """Put a stock image into Glance, as the synchroniser does."""
-
-    def publish(version: str) -> str:
-        return str(
-            devcloud.plant(
-                tiny_image(f"{version}.qcow2"),
-                product_name="com.ubuntu.cloud:server:24.04:amd64",
-                version_name=version,
-                item_name="disk1.img",
-                os_distro="ubuntu",
-                os_version="24.04",
-                architecture="x86_64",
-            )
-        )
-
-    return publish
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ PATIENCE = 90.0
 """Seconds until a test gives up on an event that does not come."""
 FAKE_BUILD = """#!/bin/bash
 # Records when it began and how it ended; works while the file `gate` exists, or for $BUILD_SECONDS.
-say() { echo "$1 $(hostname) $$ ${EPOCHREALTIME}" >> "$BUILDS/record"; }
+say() { echo "$1 $MACHINE $$ ${EPOCHREALTIME}" >> "$BUILDS/record"; }
 mounted="$1/mounted"
 trap 'rm "$mounted"; say cleaned; exit 143' TERM
 say begun
@@ -88,12 +88,19 @@ class Site:
         found = sorted((self.root / "logs").glob("*/report.json"))
         return [json.loads(path.read_text()) for path in found]
 
+    def record(self) -> list[str]:
+        """What builds did where and when, in order."""
+        record = self.builds / "record"
+        return record.read_text().splitlines() if record.exists() else []
+
+    def say(self, what: str) -> None:
+        """Add to the record what this machine could not."""
+        with (self.builds / "record").open("a") as record:
+            record.write(f"{what} {self.root.name} - {time.time()}\n")
+
     def recorded(self) -> list[str]:
         """What builds did, in order: begun, ended, cleaned."""
-        record = self.builds / "record"
-        return (
-            [line.split()[0] for line in record.read_text().splitlines()] if record.exists() else []
-        )
+        return [entry.split()[0] for entry in self.record()]
 
     @contextmanager
     def worker(self) -> Iterator[RunningWorker]:
@@ -103,7 +110,12 @@ class Site:
             begin = stderr.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, "worker", self.config_file],
-                env={**os.environ, "BUILDS": str(self.builds), **self.environment},
+                env={
+                    **os.environ,
+                    "BUILDS": str(self.builds),
+                    "MACHINE": self.root.name,
+                    **self.environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
@@ -154,11 +166,30 @@ class RunningWorker:
         """The process of the run that was started last."""
         return int(self.wait_for("run-once started")["pid"])
 
+    def power_off(self) -> None:
+        """End it and its runs as a machine ends that loses its power: none of them sees the end."""
+        tree = [self.process.pid, *_below(self.process.pid)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in tree:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        self.process.wait(PATIENCE)
+
     def end(self) -> None:
         """End it however it takes; its runs hear of it."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+def _below(pid: int) -> list[int]:
+    """List the descendants of a process."""
+    found = []
+    for child in subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split():
+        found += [int(child), *_below(int(child))]
+    return found
 
 
 def eventually(ask: Callable[[], Any], what: str, log: Path | None = None) -> Any:

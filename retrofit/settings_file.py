@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ def load(path: Path | None = None) -> Settings:
     try:
         document = Document(**content)
         targets = tuple(_targets(document, problems))
+        problems.extend(_rivals(targets))
     except ValidationError as error:
         problems.extend(_explain(error, Document))
     except SettingsError as error:
@@ -148,6 +149,19 @@ def _targets(document: Document, problems: list[str]) -> Iterator[Target]:
         except ValidationError as error:
             prefix = f"target.{name}." if document.target else ""
             problems.extend(_explain(error, Target, prefix=prefix))
+
+
+def _rivals(targets: Iterable[Target]) -> Iterator[str]:
+    """Name targets that Octavia cannot tell apart: each run would promote against the other."""
+    holders: dict[tuple[object, ...], Target] = {}
+    for target in targets:
+        cloud, tag = target.cloud, target.publish.tag
+        first = holders.setdefault((cloud.name, cloud.clouds_yaml, cloud.region, tag), target)
+        if first is not target:
+            yield (
+                f"target.{target.name}.publish.tag: {tag!r} is the tag of target {first.name} in"
+                " the same cloud and region: Octavia takes one image for a tag, give each its own"
+            )
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def test_target_tables_override_the_sections_beside_them(tmp_path: Path) -> None
             [target.one]
             [target.two.source]
             series = ["jammy"]
+            [target.two.publish]
+            tag = "octavia-amphora-jammy"
             """,
         )
     )
@@ -127,3 +129,16 @@ def test_refuses_image_properties_that_others_depend_on(tmp_path: Path, name: st
 def test_takes_image_properties_of_the_operators_own(tmp_path: Path) -> None:
     settings = load(written(tmp_path, '[publish.properties]\nhw_rng_model = "virtio"\n'))
     assert settings.targets[0].publish.properties == {"hw_rng_model": "virtio"}
+
+
+@pytest.mark.parametrize("apart", ["", "[target.two.cloud]\nregion = 'two'\n"])
+def test_two_targets_that_octavia_cannot_tell_apart_are_refused(tmp_path: Path, apart: str) -> None:
+    path = written(tmp_path, f"[target.one]\n[target.two.source]\nseries = ['jammy']\n{apart}")
+    if apart:
+        assert len(load(path).targets) == 2
+        return
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert "target.two.publish.tag: 'octavia-amphora' is the tag of target one" in (
+        refused.value.message
+    )

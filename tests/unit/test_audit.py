@@ -126,6 +126,16 @@ def test_fails_over_the_oldest_image_first_then_by_name() -> None:
     assert ages == [None, 41.6, 41.5, 41.5]
 
 
+def test_orders_load_balancers_of_one_name_by_their_id() -> None:
+    census = census_of(
+        replace(runs_on(OLD, "id-of-b"), id="first"),
+        replace(runs_on(OLD, "id-of-a"), id="second"),
+        load_balancers=(replace(serves("b"), name="web"), replace(serves("a"), name="web")),
+    )
+    stale = stale_load_balancers(census, PROMOTED)
+    assert [each.load_balancer.id for each in stale] == ["id-of-a", "id-of-b"]
+
+
 def test_a_pair_of_which_one_is_ill_has_an_outage() -> None:
     census = census_of(
         runs_on(OLD, "id-of-half", role="MASTER"),
@@ -250,11 +260,11 @@ def test_every_load_balancer_on_another_image_is_listed_once_and_the_cheap_befor
     }
     listed = [each.load_balancer.id for each in stale]
     assert sorted(listed) == sorted(on_others & {each.id for each in load_balancers})
-    costs = [each.failover for each in stale]
-    assert costs == sorted(costs)
-    for cost in Failover:
-        ages = [each.oldest for each in stale if each.failover is cost]
-        assert ages == sorted(ages)
+    order = [
+        (each.failover, each.oldest, each.load_balancer.name, each.load_balancer.id)
+        for each in stale
+    ]
+    assert order == sorted(order)
     for each in stale:
         active = each.load_balancer.provisioning_status == "ACTIVE"
         assert active == (each.failover in {Failover.FREE, Failover.OUTAGE})

@@ -90,5 +90,7 @@ class InterruptedRunError(RetrofitError):
 
 def error_of(code: str, message: str, *, hint: str | None = None) -> RetrofitError:
     """Make an error of the class that a record names; of the base class for an unknown one."""
-    classes = {kind.code: kind for kind in RetrofitError.__subclasses__()}
+    family = RetrofitError.__subclasses__()
+    # What only inherits its code, such as an error of a command, is made of other things.
+    classes = {kind.code: kind for kind in family if "code" in vars(kind)}
     return classes.get(code, RetrofitError)(message, hint=hint)

@@ -44,6 +44,14 @@ def _show(document: dict[str, Any]) -> None:
             "warnings": document["warnings"],
         }
     )
+    if document["images"]:
+        _show_images(document["images"])
+    if octavia["answers"]:
+        _show_failovers(document)
+        _show_unattached(document["without_load_balancer"])
+
+
+def _show_images(images: list[dict[str, Any]]) -> None:
     _table(
         ("Image", "Name", "Target", "State", "Age (days)", "Amphorae", "Load balancers"),
         (
@@ -56,12 +64,9 @@ def _show(document: dict[str, Any]) -> None:
                 image["amphorae"],
                 image["load_balancers"],
             )
-            for image in document["images"]
+            for image in images
         ),
     )
-    if octavia["answers"]:
-        _show_failovers(document)
-        _show_unattached(document["without_load_balancer"])
 
 
 def _state(image: dict[str, Any]) -> str:

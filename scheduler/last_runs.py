@@ -6,23 +6,32 @@ from datetime import UTC, datetime
 from typing import Any
 
 from retrofit.config import Settings
-from retrofit.run_logs import reports
+from retrofit.errors import InterruptedRunError
+from retrofit.run_logs import read_report, run_directories
 
 
 def last_runs(settings: Settings) -> dict[str, datetime]:
-    """Return the begin of the last run of every target that has a report, in UTC."""
+    """Return the begin of each target's last run, in UTC, where there was one that came to its end.
+
+    A run that was interrupted, or that died and left no report, is one that was missed. Whose it
+    was a dead one does not say: it may have been any target's.
+    """
     wanted = {target.name for target in settings.targets}
-    found: dict[str, datetime] = {}
-    for report in reports(settings.paths.logs):  # newest first
-        target, begun = report.get("target"), _begun(report)
-        if report.get("action", "run") == "run" and target in wanted and begun is not None:
-            found.setdefault(str(target), begun)
-        if len(found) == len(wanted):
+    found: dict[str, datetime | None] = {}
+    for directory in run_directories(settings.paths.logs):  # newest first
+        report = read_report(directory)
+        if report is None or len(found) == len(wanted):
             break
-    return found
+        target = report.get("target")
+        if target in wanted and report.get("action", "run") == "run":
+            found.setdefault(str(target), _begun(report))
+    return {target: begun for target, begun in found.items() if begun is not None}
 
 
 def _begun(report: dict[str, Any]) -> datetime | None:
+    error = report.get("error")
+    if isinstance(error, dict) and error.get("code") == InterruptedRunError.code:
+        return None
     try:
         begun = datetime.fromisoformat(report["started_at"])
     except (KeyError, TypeError, ValueError):

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from retrofit import process
+from retrofit.errors import BusyError
 from scheduler.jobs import Job
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,8 @@ class Runs:
             with self._mutex:
                 self._going.pop(job.name, None)
         outcomes = _outcomes(answer.stdout)
-        tell = log.info if answer.returncode in {0, 75} else log.error
+        fine = answer.returncode in {0, BusyError.exit_code} or self._stopping
+        tell = log.info if fine else log.error
         tell("run-once ended", job=job.name, exit_code=answer.returncode, outcomes=outcomes)
 
     def stop(self, *, grace: float) -> None:

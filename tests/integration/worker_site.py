@@ -48,6 +48,9 @@ class Site:
     builds: Path
     """Shared by machines that are to be seen together."""
     environment: dict[str, str] = field(default_factory=dict)
+    command: tuple[str | Path, ...] = (sys.executable, "-m", __name__, "worker")
+    """What is started, with the configuration file as its last argument."""
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         """Make the directories, and the configuration file."""
@@ -109,7 +112,7 @@ class Site:
         with log.open("ab") as stderr:
             begin = stderr.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", __name__, "worker", self.config_file],
+                [*self.command, self.config_file],
                 env={
                     **os.environ,
                     "BUILDS": str(self.builds),
@@ -121,7 +124,7 @@ class Site:
                 stderr=stderr,
                 cwd=CHECKOUT,
             )
-        running = RunningWorker(process=process, log=log, begin=begin)
+        running = RunningWorker(process=process, log=log, begin=begin, patience=self.patience)
         try:
             running.wait_for("worker started")
             yield running
@@ -136,6 +139,7 @@ class RunningWorker:
     process: subprocess.Popen[bytes]
     log: Path
     begin: int
+    patience: float = PATIENCE
 
     def events(self) -> list[dict[str, Any]]:
         """What it and its runs have said on stderr: nothing but JSON lines."""
@@ -151,7 +155,11 @@ class RunningWorker:
             ]
             return found[count - 1] if len(found) >= count else None
 
-        return eventually(said, f"{event} {facts}", self.log)
+        return eventually(said, f"{event} {facts}", self.log, within=self.patience)
+
+    def ended_runs(self) -> list[dict[str, Any]]:
+        """The ends of runs that it told."""
+        return [event for event in self.events() if event["event"] == "run-once ended"]
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -192,9 +200,11 @@ def _below(pid: int) -> list[int]:
     return found
 
 
-def eventually(ask: Callable[[], Any], what: str, log: Path | None = None) -> Any:
+def eventually(
+    ask: Callable[[], Any], what: str, log: Path | None = None, *, within: float = PATIENCE
+) -> Any:
     """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + within
     while not (answer := ask()):
         if time.monotonic() > deadline:
             said = log.read_text()[-4000:] if log else ""

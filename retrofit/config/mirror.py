@@ -33,6 +33,8 @@ def _a_proxy(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("expected the address of a proxy, such as http://proxy.example.com:3128")
+    if parts.username or parts.password:
+        raise ValueError("credentials belong into the environment (https_proxy), not in here")
     return text
 
 

@@ -22,6 +22,8 @@ from retrofit.config import MirrorSettings
 from retrofit.errors import MirrorError
 
 BLOCK = 1 << 20
+CONNECT_SECONDS = 10.0
+"""A mirror that may be out of reach is asked before every decision: that must not last long."""
 LOWEST_RATE = 1024
 """Bytes a second; a mirror that is slower for `mirror.timeout` seconds has stalled."""
 MOST_REDIRECTS = 5
@@ -167,7 +169,7 @@ class Web:
                 headers=headers,
                 stream=True,
                 allow_redirects=False,
-                timeout=(min(30.0, self._timeout), self._timeout),
+                timeout=(min(CONNECT_SECONDS, self._timeout), self._timeout),
                 verify=self._verify,
                 proxies=self._proxies,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -402,6 +403,16 @@ def test_the_cache_keeps_what_was_used_last(
     for item in (old, new):
         reader.fetch(item)
     assert [path.name for path in (reader.cache / "sources").glob("[0-9a-f]*")] == [new.sha256]
+
+
+def test_two_that_want_the_same_fetch_it_once(tree: MirrorTree, tmp_path: Path) -> None:
+    with serving(tree.root, rate=8 << 20) as server:
+        readers = [Reader(server.url, tree.keyring, tmp_path) for _ in range(2)]
+        for number, reader in enumerate(readers):
+            reader.got = tmp_path / f"got-{number}"
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Reader.fetch, readers))
+        assert server.ranges(DISK) == [None]
 
 
 def test_a_cache_of_nothing_keeps_nothing(

@@ -53,6 +53,7 @@ def read(tmp_path: Path, text: str) -> Target:
         ('[mirror]\nurl = "https://me:secret@m.example.test/"', "mirror.url: credentials belong"),
         ('[mirror]\nurl = "https://m.example.test/?a=b"', "mirror.url: expected a plain address"),
         ('[mirror]\nproxy = "socks://p.example.test"', "mirror.proxy: expected the address"),
+        ('[mirror]\nproxy = "http://me:secret@p.example.test"', "mirror.proxy: credentials belong"),
         ('[mirror]\nkeyring = "/nonexistent.gpg"', "mirror.keyring: /nonexistent.gpg is not a"),
         ('[target.one.source]\norigin = "simplestreams"', "target.one.mirror.url: source.origin"),
     ],

@@ -9,7 +9,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def here(juju: JujuTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
         return told
 
     config = tmp_path / "retrofit.toml"
-    config.write_text("[target.noble]\n[target.jammy]\n")
+    config.write_text("[target.noble]\n[target.jammy.publish]\ntag = 'jammy'\n")
     juju.environment["RETROFIT_CONFIG"] = str(config)
     return run
 
@@ -177,7 +176,7 @@ def test_stops_through_every_cleanup(unit: Stage, juju: JujuTools, how: str) -> 
     if how == "parent killed":
         command = ("/bin/sh", "-c", '"$@"; true', "sh", *ACTION)
     with juju.started("retrofit-image", *command, source_image="", force=False) as process:
-        eventually(lambda: (builds / "record").exists(), "a build")
+        eventually((builds / "record").exists, "a build")
         if how == "told to stop":
             process.send_signal(signal.SIGTERM)
             _, stderr = process.communicate(timeout=PATIENCE)
@@ -202,7 +201,7 @@ def test_run_goes_on_when_juju_does_not_hear(unit: Stage, juju: JujuTools) -> No
     builds = Path(juju.environment["BUILDS"])
     (builds / "gate").touch()
     with juju.started("retrofit-image", *ACTION, source_image="", force=False) as process:
-        eventually(lambda: (builds / "record").exists(), "a build")
+        eventually((builds / "record").exists, "a build")
         (juju.directory / "deaf").touch()
         (builds / "gate").unlink()
         _, stderr = process.communicate(timeout=PATIENCE)

@@ -1,0 +1,25 @@
+#!/bin/bash
+# Make the resource retrofit-bundle: retrofit and all that it needs from PyPI, as wheels for the
+# charm's base. Usage: charm/make-bundle.sh [OUTPUT]; PYTHON_VERSION and ARCHITECTURE say for what.
+set -eu
+set -o pipefail
+
+cd "$(dirname "$0")/.."
+output=$(realpath -m "${1:-charm/retrofit-bundle.tar.gz}")
+version=${PYTHON_VERSION:-3.12} # of ubuntu@24.04, as charmcraft.yaml has it
+architecture=${ARCHITECTURE:-$(uname -m)}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cp requirements/run.txt "$work/requirements.txt"
+python3 -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
+    --only-binary=:all: --implementation cp --python-version "$version" \
+    --platform "manylinux_2_28_$architecture" --platform "manylinux2014_$architecture" \
+    --platform "manylinux_2_17_$architecture" \
+    --requirement requirements/run.txt --dest "$work/wheels"
+python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" .
+mkdir -p "$(dirname "$output")"
+# The same content makes the same bytes: a unit installs what differs from what it has.
+tar --create --gzip --file "$output" --directory "$work" \
+    --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner requirements.txt wheels
+echo "$output"

@@ -83,9 +83,9 @@ setup-all: .cache/packages-installed-all
 .PHONY: lock
 lock: ## Pin the dependencies anew (needs uv)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate pyproject.toml -o requirements/run.txt
+		--no-header --no-annotate pyproject.toml --all-extras -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate pyproject.toml --group test -c requirements/run.txt -o requirements/test.txt
+		--no-header --no-annotate pyproject.toml --all-extras --group test -c requirements/run.txt -o requirements/test.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate requirements/build.in -c requirements/test.txt -o requirements/build.txt
 

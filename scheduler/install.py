@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from retrofit import process
+from retrofit.config import Settings
 from retrofit.errors import ConfigError
 from retrofit.settings_file import DEFAULT_FILE, load
 from scheduler.units import (
@@ -143,25 +144,27 @@ def put_in_place(system: System, names: Iterable[str], *, force: bool) -> None:
 
 def this_installation(system: System) -> Installation:
     """Describe the running installation as the units have to know it."""
+    settings = _configuration_of(system)
+    paths = settings.paths
     return Installation(
         # Not resolved: a virtual environment's python is a link to that of the system.
         programs=Path(sys.executable).parent,
         needed=(Path(sys.base_prefix).resolve(), Path(__file__).resolve().parent),
-        writable=_configured_directories(system),
+        writable=outside_own((paths.state, paths.cache, paths.work, paths.logs)),
+        worker_stop=settings.worker.stop_timeout,
     )
 
 
-def _configured_directories(system: System) -> tuple[Path, ...]:
+def _configuration_of(system: System) -> Settings:
+    """Read the system's configuration; defaults stand in for one that is missing or wrong."""
     configuration = system.path(DEFAULT_FILE)
-    if not configuration.exists():
-        return ()
-    try:
-        paths = load(configuration).paths
-    except ConfigError as error:
-        click.echo(f"warning: {error.message}", err=True)
-        click.echo("warning: repeat this when it is mended, if it sets paths", err=True)
-        return ()
-    return outside_own((paths.state, paths.cache, paths.work, paths.logs))
+    if configuration.exists():
+        try:
+            return load(configuration)
+        except ConfigError as error:
+            click.echo(f"warning: {error.message}", err=True)
+            click.echo("warning: repeat this when it is mended, if it sets paths", err=True)
+    return Settings(targets=())
 
 
 def start_at_boot(system: System, way: Way) -> None:

@@ -26,6 +26,8 @@ OWN_DIRECTORIES = (
     Path("/var/log/retrofit"),
 )
 """What StateDirectory=, CacheDirectory= and LogsDirectory= make and leave writable."""
+STOP_SECONDS = 300
+"""TimeoutStopSec= at least: a build's clean-up, and then Glance's answers."""
 # ProtectHome= hides these, and whoever is installed in one would not start.
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
@@ -42,6 +44,13 @@ class Installation:
     """Further directories that the programs are read from, such as Python's own."""
     writable: tuple[Path, ...] = ()
     """Directories of the configuration that are not systemd's to make."""
+    worker_stop: int = 0
+    """Seconds that the worker gives its runs to clean up."""
+
+    @property
+    def stop_seconds(self) -> int:
+        """Return how long systemd waits before it kills: longer than the worker itself does."""
+        return max(STOP_SECONDS, self.worker_stop + 60)
 
     @property
     def in_home(self) -> bool:
@@ -60,9 +69,12 @@ def template(name: str) -> str:
 
 def render(name: str, installation: Installation) -> str:
     """Return the text of the unit `name`, headed by a digest of the rest."""
-    sandbox = template("sandbox.conf").replace(
-        "@PROTECT_HOME@", "read-only" if installation.in_home else "true"
-    )
+    sandbox = template("sandbox.conf")
+    for placeholder, value in {
+        "@PROTECT_HOME@": "read-only" if installation.in_home else "true",
+        "@STOP_SECONDS@": str(installation.stop_seconds),
+    }.items():
+        sandbox = sandbox.replace(placeholder, value)
     if installation.writable:
         listed = " ".join(_quoted(path) for path in installation.writable)
         sandbox += f"# From paths.* of the configuration.\nReadWritePaths={listed}\n"

@@ -6,6 +6,7 @@ is the host's, so that it reaches a cloud on loopback.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -135,8 +136,9 @@ def machine(
 
 def _root() -> Path:
     """The directory that all machines boot from and none writes to, made once per checkout."""
-    wanted = [CHECKOUT / "bindep.txt", CHECKOUT / "requirements" / "run.txt", Path(__file__)]
-    root = CACHE / f"machine-{digest_of(wanted)}"
+    key = digest_of([CHECKOUT / "requirements" / "run.txt", Path(__file__)])
+    packages = hashlib.sha256(" ".join(run_packages()).encode()).hexdigest()
+    root = CACHE / f"machine-{key}-{packages[:12]}"
     with locked(CACHE / "machine.lock"):
         if not root.exists():
             for outdated in CACHE.glob("machine-*"):

@@ -124,19 +124,34 @@ def test_timer_brings_a_whole_retrofit_within_the_sandbox(
     assert "interrupted" in ended[0]["error"]
     assert ended[1]["image_id"] == image
 
-    # What is none of its business stays out of its reach.
-    check = "test ! -e /root/run.txt && ! touch /etc/x && ! mknod /tmp/x b 8 0 || ! head -c1 /tmp/x"
-    host.run("mkdir", "-p", "/etc/systemd/system/retrofit.service.d")
-    host.write(
-        "/etc/systemd/system/retrofit.service.d/probe.conf",
-        f"[Service]\nExecStart=\nExecStart=/bin/sh -c '{check}'\n",
-    )
-    host.systemctl("daemon-reload")
-    host.systemctl("start", "retrofit.service")
-
     said = install(host, "--remove")
     assert "disabled retrofit.timer" in said
     assert host.systemctl("is-active", "retrofit.timer", check=False) == "inactive"
+
+
+def test_sandbox_keeps_the_rest_of_the_host_out_of_reach(host: Machine) -> None:
+    install(host, "--timer")
+    host.write("/root/secret", "a secret\n")
+    tries = {
+        "home": "! cat /root/secret",
+        "system": "! touch /etc/x /usr/x /var/x",
+        "disk": "mknod /var/lib/retrofit/sda b 8 0 && ! head -c1 /var/lib/retrofit/sda",
+        "kernel": "! sh -c 'echo 1 > /proc/sys/vm/swappiness'",
+        "user-namespace": "! unshare --user true",
+        "clock": "! date -s 2020-01-01",
+    }
+    for name, line in tries.items():
+        host.write(f"/usr/local/bin/try-{name}", f"#!/bin/sh\n{line}\n", mode=0o755)
+    commands = "".join(f"ExecStart=/usr/local/bin/try-{name}\n" for name in tries)
+    drop_in = "/etc/systemd/system/retrofit.service.d/tries.conf"
+    host.write(drop_in, f"[Service]\nExecStart=\n{commands}")
+    host.systemctl("daemon-reload")
+    host.systemctl("start", "retrofit.service")  # fails when one of them does
+    # And it is the sandbox that did it.
+    assert host.run("/usr/local/bin/try-home", check=False).returncode == 1
+    assert host.run("/usr/local/bin/try-system", check=False).returncode == 1
+    host.run("rm", "/etc/x", "/usr/x", "/var/x")
+    assert host.run("/usr/local/bin/try-user-namespace", check=False).returncode == 1
 
 
 def test_another_runs_lock_does_not_fail_the_unit(configured: Machine) -> None:

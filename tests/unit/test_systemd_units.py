@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retrofit import process
-from retrofit.config import PathSettings
+from retrofit.config import PathSettings, WorkerSettings
 from retrofit.dib import work_directory
 from retrofit.errors import BusyError, ConfigError, InterruptedRunError
 from retrofit.settings_file import load
@@ -30,7 +31,7 @@ PROGRAMS = Path("/opt/retrofit/bin")
 SERVICES = [name for name in ALL_UNITS if name.endswith(".service")]
 
 
-def unit(name: str, **installation: tuple[Path, ...]) -> dict[str, list[str]]:
+def unit(name: str, **installation: Any) -> dict[str, list[str]]:
     """The assignments of a unit, by key, in order."""
     text = render(name, Installation(programs=PROGRAMS, **installation))
     found: dict[str, list[str]] = {}
@@ -74,11 +75,16 @@ def test_a_bad_configuration_restarts_no_worker() -> None:
 def test_stopping_takes_longer_than_a_builds_cleanup(name: str) -> None:
     """What remains after TimeoutStopSec= is killed, and a killed build unmounts nothing."""
     (limit,) = unit(name)["TimeoutStopSec"]
-    minutes = int(limit.removesuffix("min"))
     stopping = process.TERM_GRACE + process.KILL_WAIT
     clearing = work_directory.DETACH_WAIT + work_directory.TIMEOUT
-    assert minutes * 60 > stopping + clearing
+    assert int(limit) > stopping + clearing
+    assert int(limit) > WorkerSettings().stop_timeout
     assert unit(name)["KillMode"] == ["mixed"]
+
+
+def test_systemd_waits_longer_than_the_worker_is_told_to() -> None:
+    text = render("retrofit-scheduler.service", Installation(programs=PROGRAMS, worker_stop=900))
+    assert "TimeoutStopSec=960\n" in text
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -32,12 +32,15 @@ def story_kept(log_dir: Path) -> Iterator[None]:
         log.warning("story not written", error=str(error))
         yield
         return
-    with file:
-        before = _story.set(file)
+    before = _story.set(file)
+    try:
+        yield
+    finally:
+        _story.reset(before)
         try:
-            yield
-        finally:
-            _story.reset(before)
+            file.close()
+        except OSError as error:  # what a full disk did not take is written once more here
+            log.warning("story not written to its end", error=str(error))
 
 
 def keep_story(

@@ -537,7 +537,8 @@ class Interleavings(RuleBasedStateMachine):
             assert [image.id for image in self.witness.standing()] == [number]
             assert self.world.eligible(TAG)[0].id == number
             self.held = number if self._everything_is_made() else None
-            assert report.outcome == ("unchanged" if stood == [number] else "promoted")
+            done = stood != [number] or report.demoted
+            assert report.outcome == ("promoted" if done else "unchanged")
 
     def _everything_is_made(self) -> bool:
         """Say whether the newest source and the recipe ask for no image that is not there."""
@@ -588,7 +589,7 @@ TestInterleavings.settings = settings(
     deadline=None,
     derandomize=not THOROUGH,
     # Making a history shorter takes minutes, and says nothing about whether all is well.
-    phases=tuple(Phase) if THOROUGH else (Phase.explicit, Phase.reuse, Phase.generate),
+    phases=tuple(Phase) if THOROUGH and "EX" not in os.environ else (Phase.explicit, Phase.reuse, Phase.generate),
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )

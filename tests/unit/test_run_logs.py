@@ -3,14 +3,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from retrofit.errors import BuildError
+import pytest
+
+from retrofit.errors import BuildError, ConfigError
 from retrofit.report import RunReport, worst_exit_code
-from retrofit.run_logs import prune, reports, write_report
+from retrofit.run_logs import (
+    REPORT,
+    STORY,
+    events,
+    find_run,
+    prune,
+    read_report,
+    reports,
+    run_directories,
+    write_report,
+)
 
 
-def finished(logs: Path, number: int, outcome: str) -> RunReport:
+def finished(logs: Path, number: int, outcome: str, *, target: str = "default") -> RunReport:
     run_id = f"20261122T1200{number:02}Z-abcdef"
-    report = RunReport(run_id=run_id, target="default", log_dir=logs / run_id)
+    report = RunReport(run_id=run_id, target=target, log_dir=logs / run_id)
     report.outcome = outcome  # type: ignore[assignment]
     write_report(report)
     return report
@@ -63,3 +75,71 @@ def test_exit_code_is_that_of_the_first_real_failure(tmp_path: Path) -> None:
     bad.fail(BuildError("x"))
     assert worst_exit_code([good]) == 0
     assert worst_exit_code([good, bad]) == 5
+
+
+def numbers(logs: Path) -> list[int]:
+    return sorted(int(directory.name[13:15]) for directory in run_directories(logs))
+
+
+@pytest.mark.parametrize("outcome", ["unchanged", "paused", "waiting"])
+def test_of_idle_runs_each_target_keeps_its_last(tmp_path: Path, outcome: str) -> None:
+    for number in range(1, 7):
+        finished(tmp_path, number, outcome, target="north" if number % 2 else "south")
+    finished(tmp_path, 7, "published", target="north")
+    prune(tmp_path, keep=1)
+    assert numbers(tmp_path) == [5, 6, 7]
+
+
+def test_prunes_no_run_that_is_going_on_among_the_newest(tmp_path: Path) -> None:
+    going_on = tmp_path / "20261122T120009Z-abcdef"
+    going_on.mkdir()
+    for number in range(1, 9):
+        finished(tmp_path, number, "unchanged")
+    prune(tmp_path, keep=1)
+    assert numbers(tmp_path) == [8, 9]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"outcome": []}', '{"outcome": {}}'])
+def test_a_report_that_nobody_can_read_breaks_nothing(tmp_path: Path, content: str) -> None:
+    finished(tmp_path, 1, "published")
+    (tmp_path / "20261122T120001Z-abcdef" / REPORT).write_text(content)
+    finished(tmp_path, 2, "unchanged")
+    prune(tmp_path, keep=5)
+    assert numbers(tmp_path) == [1, 2]
+    assert next(reports(tmp_path))["outcome"] == "unchanged"
+
+
+def test_a_report_is_none_while_the_run_goes_on(tmp_path: Path) -> None:
+    assert read_report(tmp_path) is None
+
+
+def test_finds_a_run_by_its_id_its_beginning_or_as_the_last(tmp_path: Path) -> None:
+    first, second = (finished(tmp_path, number, "published") for number in (1, 2))
+    assert find_run(tmp_path, first.run_id) == first.log_dir
+    assert find_run(tmp_path, "20261122T120001Z") == first.log_dir
+    assert find_run(tmp_path, "last") == second.log_dir
+    longer = tmp_path / f"{first.run_id}0"
+    longer.mkdir()
+    assert find_run(tmp_path, first.run_id) == first.log_dir
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("2026", "several runs begin with 2026"), ("1999", "no logs of run 1999")],
+)
+def test_says_why_it_finds_no_run(tmp_path: Path, name: str, message: str) -> None:
+    for number in (1, 2):
+        finished(tmp_path, number, "published")
+    (tmp_path / "1999-of-another-form").mkdir()
+    with pytest.raises(ConfigError, match=message) as refused:
+        find_run(tmp_path, name)
+    assert refused.value.hint
+    for where in (tmp_path / "nowhere", tmp_path / "empty"):
+        with pytest.raises(ConfigError, match="no logs of run last"):
+            find_run(where, "last")
+
+
+def test_events_pass_over_what_was_cut_short(tmp_path: Path) -> None:
+    (tmp_path / STORY).write_bytes(b'{"event": "a"}\n[]\n7\n\xff\n\n{"event": "b"}\n{"event": "c')
+    assert [event["event"] for event in events(tmp_path)] == ["a", "b"]
+    assert list(events(tmp_path / "nowhere")) == []

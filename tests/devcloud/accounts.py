@@ -94,6 +94,29 @@ def provision(keystone_url: str, glance_url: str) -> None:
             keystone.put(f"/projects/{project}/users/{user}/roles/{roles[role]}")
 
 
+def register_region(keystone_url: str, region: str, glance_url: str) -> None:
+    """Put a second region into the catalog, with an image service of its own."""
+    keystone = _Keystone(keystone_url)
+    services = keystone.ids("services")
+    keystone.put(f"/regions/{region}", region={"description": region})
+    for interface in ("public", "internal", "admin"):
+        keystone.make(
+            "endpoints",
+            service_id=services["glance"],
+            interface=interface,
+            region_id=region,
+            url=glance_url,
+        )
+
+
+def unregister_region(keystone_url: str, region: str) -> None:
+    """Take a region out of the catalog again."""
+    keystone = _Keystone(keystone_url)
+    for endpoint in keystone.all("endpoints", region_id=region):
+        keystone.delete(f"/endpoints/{endpoint['id']}")
+    keystone.delete(f"/regions/{region}")
+
+
 class _Keystone:
     """As much of Keystone's v3 API as provisioning takes."""
 
@@ -102,14 +125,22 @@ class _Keystone:
         password: Any = auth_of(ADMIN, url)
         self._session = session.Session(auth=v3.Password(**password))
 
+    def all(self, kind: str, **filters: str) -> list[dict[str, str]]:
+        listed: list[dict[str, str]] = self._session.get(
+            f"{self._url}/{kind}", params=filters
+        ).json()[kind]
+        return listed
+
     def ids(self, kind: str) -> dict[str, str]:
-        listed = self._session.get(f"{self._url}/{kind}").json()[kind]
-        return {each["name"]: each["id"] for each in listed}
+        return {each["name"]: each["id"] for each in self.all(kind)}
 
     def make(self, kind: str, **attributes: str) -> str:
         body = {kind[:-1]: attributes}
         made = self._session.post(f"{self._url}/{kind}", json=body).json()[kind[:-1]]
         return str(made["id"])
 
-    def put(self, path: str) -> None:
-        self._session.put(f"{self._url}{path}")
+    def put(self, path: str, **body: dict[str, str]) -> None:
+        self._session.put(f"{self._url}{path}", json=body or None)
+
+    def delete(self, path: str) -> None:
+        self._session.delete(f"{self._url}{path}")

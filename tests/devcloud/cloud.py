@@ -80,6 +80,20 @@ def down(state: Path, *, wipe: bool = False) -> None:
         shutil.rmtree(state, ignore_errors=True)
 
 
+def up_glance(state: Path, keystone: Cloud, *, limits: Limits, tied: bool = False) -> Cloud:
+    """Start a Glance of its own beside another cloud's Keystone, as a second region has one.
+
+    `down` ends it. It is in the catalog when `accounts.register_region` has put it there.
+    """
+    state.mkdir(parents=True)
+    _make_state(state)
+    alone = replace(load(state), keystone_port=keystone.keystone_port, limits=limits)
+    remember(alone)
+    cloud = launch(alone, "glance", tied=tied)
+    wait_for(cloud, "glance")
+    return cloud
+
+
 def start_service(cloud: Cloud, service: str, *, tied: bool = False) -> None:
     """Start one stopped server of a cloud and wait until it answers."""
     launch(cloud, service, tied=tied)

@@ -33,6 +33,8 @@ class Devcloud:
     tenant_cloud: str = "demo-tenant"
     sync_cloud: str = "demo-sync"
     """Admin in project services: publishes public images."""
+    region: str = accounts.REGION
+    """The region whose Glance this is."""
     _sessions: dict[str, session.Session] = field(default_factory=dict)
 
     @property
@@ -72,7 +74,7 @@ class Devcloud:
         return glance_client.Client(
             "2",
             session=self.session(cloud),
-            region_name=accounts.REGION,
+            region_name=self.region,
             interface="public",
             connect_retries=2,
         )
@@ -181,6 +183,22 @@ def devcloud_with(tmp_path: Path) -> Iterator[Callable[[Limits], Devcloud]]:
 def _cloud(state: Path, limits: Limits) -> Iterator[Devcloud]:
     try:
         yield Devcloud(running=clouds.up(state, limits=limits, tied=True))
+    finally:
+        clouds.down(state, wipe=True)
+
+
+@pytest.fixture(scope="session")
+def second_region(
+    devcloud: Devcloud, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Devcloud]:
+    """A Glance in a region of its own beside the session's Keystone, which takes small images."""
+    state = tmp_path_factory.mktemp("region") / "two"
+    limits = Limits(image_size_cap=2 << 20)
+    running = clouds.up_glance(state, devcloud.running, limits=limits, tied=True)
+    try:
+        accounts.register_region(devcloud.keystone_url, "RegionTwo", running.glance_url)
+        yield Devcloud(running=running, region="RegionTwo")
+        accounts.unregister_region(devcloud.keystone_url, "RegionTwo")
     finally:
         clouds.down(state, wipe=True)
 

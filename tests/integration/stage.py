@@ -64,6 +64,8 @@ class Stage:
     make_image: Callable[..., Path]
     toml: str = RETENTION_AT_ONCE
     account: str = "demo"
+    clouds_yaml: Path | None = None
+    """Instead of the cloud's own."""
     machine: str = "a"
     """Machines share the cloud and nothing on disk."""
     tags: dict[str, str] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class Stage:
         lines = [
             "[cloud]",
             f'name = "{self.account}"',
-            f'clouds_yaml = "{self.site.clouds_yaml}"',
+            f'clouds_yaml = "{self.clouds_yaml or self.site.clouds_yaml}"',
             "[paths]",
             *(f'{name} = "{self.path(name)}"' for name in ("state", "cache", "work", "logs")),
             self.toml,

@@ -145,12 +145,16 @@ def put_in_place(system: System, names: Iterable[str], *, force: bool) -> None:
 def this_installation(system: System) -> Installation:
     """Describe the running installation as the units have to know it."""
     settings = _configuration_of(system)
-    paths = settings.paths
+    paths, textfile = settings.paths, settings.metrics.textfile
+    directories = [paths.state, paths.cache, paths.work, paths.logs]
+    if textfile is not None:
+        # Written beside its name, then renamed.
+        directories.append(textfile.parent)
     return Installation(
         # Not resolved: a virtual environment's python is a link to that of the system.
         programs=Path(sys.executable).parent,
         needed=(Path(sys.base_prefix).resolve(), Path(__file__).resolve().parent),
-        writable=outside_own((paths.state, paths.cache, paths.work, paths.logs)),
+        writable=outside_own(directories),
         worker_stop=settings.worker.stop_timeout,
     )
 
@@ -163,7 +167,10 @@ def _configuration_of(system: System) -> Settings:
             return load(configuration)
         except ConfigError as error:
             click.echo(f"warning: {error.message}", err=True)
-            click.echo("warning: repeat this when it is mended, if it sets paths", err=True)
+            click.echo(
+                "warning: repeat this when it is mended, if it sets paths or metrics.textfile",
+                err=True,
+            )
     return Settings(targets=())
 
 

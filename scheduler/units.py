@@ -77,7 +77,9 @@ def render(name: str, installation: Installation) -> str:
         sandbox = sandbox.replace(placeholder, value)
     if installation.writable:
         listed = " ".join(_quoted(path) for path in installation.writable)
-        sandbox += f"# From paths.* of the configuration.\nReadWritePaths={listed}\n"
+        sandbox += (
+            f"# From paths.* and metrics.textfile of the configuration.\nReadWritePaths={listed}\n"
+        )
     body = ADVICE.format(name=name) + template(name).replace("@SANDBOX@\n", sandbox).replace(
         "@BIN@", _quoted(installation.programs)
     )

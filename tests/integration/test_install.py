@@ -108,12 +108,15 @@ def test_leaves_an_existing_configuration_alone(tmp_path: Path) -> None:
 def test_directories_of_the_configuration_are_made_and_writable(tmp_path: Path) -> None:
     configuration = tmp_path / "etc/retrofit/retrofit.toml"
     configuration.parent.mkdir(parents=True)
-    configuration.write_text('[paths]\nwork = "/srv/amphorae"\n')
+    configuration.write_text(
+        '[paths]\nwork = "/srv/amphorae"\n'
+        '[metrics]\ntextfile = "/var/lib/prometheus/node-exporter/retrofit.prom"\n'
+    )
     installed(tmp_path)
     assert (tmp_path / "srv/amphorae").is_dir()
     for name in ("retrofit.service", "retrofit-scheduler.service"):
         lines = (tmp_path / UNITS / name).read_text().splitlines()
-        assert "ReadWritePaths=/srv/amphorae" in lines
+        assert "ReadWritePaths=/srv/amphorae /var/lib/prometheus/node-exporter" in lines
 
 
 def test_a_bad_configuration_is_a_warning(tmp_path: Path) -> None:

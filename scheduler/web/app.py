@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from retrofit.config import Settings
 from retrofit.metrics import CONTENT_TYPE as METRICS
 from retrofit.run_logs import REPORT, read_report
 from scheduler.web.page import run_page
-from scheduler.web.snapshot import Snapshot
+from scheduler.web.snapshot import Rendering
 
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -55,14 +55,25 @@ class Answer:
     length: int | None = None
 
 
+class Latest(Protocol):
+    """Whoever has the latest rendering."""
+
+    @property
+    def latest(self) -> Rendering:
+        """Return it."""
+
+
 class Application:
     """A WSGI application over the latest snapshot."""
 
-    def __init__(self, snapshot: Snapshot, settings: Callable[[], Settings]) -> None:
+    def __init__(self, snapshot: Latest, settings: Callable[[], Settings]) -> None:
         self._snapshot = snapshot
         self._settings = settings
         files = resources.files("scheduler.web") / "static"
         self._static = {name: (files / name).read_bytes() for name in STATIC}
+
+        schema = resources.files("retrofit.overview") / "status.schema.json"
+        self._schema = schema.read_bytes()
 
     def __call__(self, environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -102,6 +113,8 @@ class Application:
                 return Answer(kind=JSON, body=latest.json)
             case "/metrics":
                 return Answer(kind=METRICS, body=latest.metrics)
+            case "/api/v1/schema":
+                return Answer(kind=JSON, body=self._schema)
             case "/healthz":
                 return self._health()
         if path.startswith("/static/") and path.removeprefix("/static/") in STATIC:

@@ -36,22 +36,28 @@ def serving(settings: Callable[[], Settings]) -> Iterator[str | None]:
     if not web.enabled:
         yield None
         return
-    with Snapshot(settings) as snapshot:
-        server = _server(Application(snapshot, settings), web)
-        if server is None:
-            yield None
-            return
-        thread = threading.Thread(target=server.run, name="web", daemon=True)
-        thread.start()
-        address = url_of(web.address, int(server.effective_port))
-        log.info("status page served", url=address)
-        try:
-            yield address
-        finally:
-            # In the server's own thread: its loop ends when there is no socket left.
-            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
-            thread.join(5)
-            server.task_dispatcher.shutdown(timeout=1)
+    with Snapshot(settings) as snapshot, served(Application(snapshot, settings), web) as address:
+        yield address
+
+
+@contextmanager
+def served(application: Application, web: WebSettings) -> Iterator[str | None]:
+    """Serve an application for the length of the block; yields its address, None without one."""
+    server = _server(application, web)
+    if server is None:
+        yield None
+        return
+    thread = threading.Thread(target=server.run, name="web", daemon=True)
+    thread.start()
+    address = url_of(web.address, int(server.effective_port))
+    log.info("status page served", url=address)
+    try:
+        yield address
+    finally:
+        # In the server's own thread: its loop ends when there is no socket left.
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
+        thread.join(5)
+        server.task_dispatcher.shutdown(timeout=1)
 
 
 def url_of(address: str, port: int) -> str:

@@ -410,6 +410,12 @@ def hostile() -> Scene:
     )
 
 
+def named(scene: Scene, name: str) -> Scene:
+    """The same scene of another target."""
+    assert scene.cloud.status is not None
+    return replace(scene, cloud=replace(scene.cloud, status={**scene.cloud.status, "target": name}))
+
+
 def document(scene: Scene, **changed: Any) -> dict[str, Any]:
     """The overview of one target."""
     return overview(

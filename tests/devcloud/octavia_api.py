@@ -18,7 +18,7 @@ from tests.devcloud import accounts, processes
 from tests.devcloud.places import DevcloudError
 from tests.devcloud.servers import Cloud, environment, gunicorn, wait_until_answering
 
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 180.0
 """How long Octavia may take to build or replace a load balancer."""
 PENDING = "PENDING_"
 
@@ -131,7 +131,7 @@ class Octavia:
         """Have Octavia build a load balancer, whose amphora starts from the image it finds."""
         body = {"loadbalancer": {"name": name, "vip_network_id": VIP_NETWORK, **attributes}}
         made = self.admin.post(f"{self.url}/v2/lbaas/loadbalancers", json=body).json()
-        return self._settled(str(made["loadbalancer"]["id"]))
+        return self._active(str(made["loadbalancer"]["id"]))
 
     def create_flavor(self, name: str, data: str) -> str:
         """Make a flavor with a profile of its own; `data` is JSON for the amphora driver."""
@@ -146,18 +146,23 @@ class Octavia:
     def failover(self, load_balancer: str) -> None:
         """Have Octavia replace the amphorae of a load balancer, and wait until it has."""
         self.admin.put(f"{self.url}/v2/lbaas/loadbalancers/{load_balancer}/failover")
-        self._settled(load_balancer)
+        self._active(load_balancer)
 
     def images_of(self, load_balancer: str) -> list[str | None]:
         """The images that the amphorae of a load balancer run on."""
         url = f"{self.url}/v2/octavia/amphorae?loadbalancer_id={load_balancer}"
         return [each["image_id"] for each in self.admin.get(url).json()["amphorae"]]
 
-    def _settled(self, load_balancer: str) -> str:
+    def settled(self, load_balancer: str) -> str:
+        """Wait until Octavia's controller has done with a load balancer, and return its status."""
         url = f"{self.url}/v2/lbaas/loadbalancers/{load_balancer}"
         deadline = time.monotonic() + SETTLE_SECONDS
         while (now := self._status(url)).startswith(PENDING) and time.monotonic() < deadline:
             time.sleep(0.1)
+        return now
+
+    def _active(self, load_balancer: str) -> str:
+        now = self.settled(load_balancer)
         if now != "ACTIVE":
             raise DevcloudError(f"load balancer {load_balancer} is {now}: see {self.cloud.state}")
         return load_balancer

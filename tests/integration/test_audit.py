@@ -94,6 +94,7 @@ def test_lists_what_runs_on_what_and_what_to_fail_over(
         )
     ]
     assert answers == [202, 409, 500]
+    running_octavia.settled(ids["ill"])  # or its controller would go on into the next test
 
 
 def test_shows_what_glance_knows_where_octavia_does_not_tell(

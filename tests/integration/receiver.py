@@ -1,0 +1,63 @@
+"""A webhook's receiver on loopback that behaves as it is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Receiver:
+    """Records every request; `behave` is `take`, `stall`, or the status to refuse with."""
+
+    def __init__(self) -> None:
+        self.behave: str | int = "take"
+        self.requests: list[dict[str, Any]] = []
+        self.woken = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                took = outer.behave == "take"
+                outer.requests.append({"headers": dict(self.headers), "body": body, "taken": took})
+                if outer.behave == "stall":
+                    outer.woken.wait(30)
+                    return
+                self.send_response(200 if took else int(outer.behave))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def do_GET(self) -> None:
+                outer.requests.append({"headers": {}, "body": b"", "taken": False})
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    @property
+    def taken(self) -> list[dict[str, Any]]:
+        """What arrived and was answered with 200, as JSON."""
+        return [json.loads(each["body"]) for each in self.requests if each["taken"]]
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """Have a receiver for the length of the block."""
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.woken.set()
+        receiver.server.shutdown()
+        receiver.server.server_close()
+        thread.join(5)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Make the resource retrofit-bundle: retrofit and all that it needs from PyPI, as wheels for the
-# charm's base. Usage: charm/make-bundle.sh [OUTPUT]; PYTHON_VERSION and ARCHITECTURE say for what.
+# charm's base. Usage: charm/make-bundle.sh [OUTPUT], with pip and uv at hand; PYTHON_VERSION and
+# ARCHITECTURE say for what.
 set -eu
 set -o pipefail
 
@@ -11,12 +12,15 @@ architecture=${ARCHITECTURE:-$(uname -m)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-cp requirements/run.txt "$work/requirements.txt"
+# Only what is for the charm's base: pip would judge the lines by the Python that it runs on.
+"${UV:-uv}" pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate \
+    --no-emit-index-url --python-version "$version" \
+    --python-platform "$architecture-manylinux_2_28" \
+    requirements/run.txt --output-file "$work/requirements.txt"
 python3 -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
     --only-binary=:all: --implementation cp --python-version "$version" \
     --platform "manylinux_2_28_$architecture" --platform "manylinux2014_$architecture" \
-    --platform "manylinux_2_17_$architecture" \
-    --requirement requirements/run.txt --dest "$work/wheels"
+    --requirement "$work/requirements.txt" --dest "$work/wheels"
 python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" .
 mkdir -p "$(dirname "$output")"
 # The same content makes the same bytes: a unit installs what differs from what it has.

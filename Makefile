@@ -38,6 +38,7 @@ lint: setup ## Style, types, imports, shell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=charm/src $(BIN)/mypy charm/src
 	$(BIN)/lint-imports
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	git ls-files -z '*.sh' .ci/run | xargs -0 $(BIN)/bashate -i E006
@@ -91,4 +92,4 @@ lock: ## Pin the dependencies anew (needs uv)
 
 .PHONY: clean
 clean: demo-down ## Delete everything that was made
-	rm -rf $(VENV) $(CLOUD_VENV) .cache .demo dist
+	$(SUDO) rm -rf $(VENV) $(CLOUD_VENV) .cache .demo dist

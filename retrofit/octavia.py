@@ -63,18 +63,18 @@ class Octavia:
 
     def amphorae(self) -> tuple[Amphora, ...]:
         """List all amphorae of the cloud; deleted ones are not among them."""
-        with _translated("list amphorae"):
+        with _reading("list amphorae"):
             return tuple(map(_amphora, self._pages("/octavia/amphorae", "amphorae")))
 
     def load_balancers(self) -> tuple[LoadBalancer, ...]:
         """List the load balancers that the credentials may see: with an admin role, all."""
-        with _translated("list load balancers"):
+        with _reading("list load balancers"):
             return tuple(map(_load_balancer, self._pages("/lbaas/loadbalancers", "loadbalancers")))
 
     def image_tags(self) -> dict[str, str]:
         """Return the image tag of each flavor that names one, empty where we may not ask."""
         try:
-            with _translated("list flavors"):
+            with _reading("list flavors"):
                 tags = {
                     profile["id"]: tag
                     for profile in self._pages("/lbaas/flavorprofiles", "flavorprofiles")
@@ -198,8 +198,21 @@ def _image_tag(profile: Mapping[str, Any]) -> str | None:
 
 
 @contextmanager
+def _reading(action: str) -> Iterator[None]:
+    """Turn answers of another form than Octavia's into CloudError, and what `_translated` does."""
+    try:
+        with _translated(action):
+            yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CloudError(
+            f"cannot {action}: what answers is not Octavia ({type(error).__name__}: {error})",
+            hint="check what answers at the address of `openstack catalog show load-balancer`",
+        ) from error
+
+
+@contextmanager
 def _translated(action: str) -> Iterator[None]:
-    """Turn what the clients raise, and answers of another form than expected, into CloudError."""
+    """Turn what the clients raise into CloudError."""
     try:
         yield
     except (sdk_exc.ForbiddenException, ks_exc.Forbidden) as error:
@@ -233,11 +246,6 @@ def _translated(action: str) -> Iterator[None]:
         raise CloudError(
             f"cannot {action}: Octavia fails ({_first_line(error)})",
             hint="look into Octavia's log for the reason, then run again",
-        ) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CloudError(
-            f"cannot {action}: what answers is not Octavia ({type(error).__name__}: {error})",
-            hint="check what answers at the address of `openstack catalog show load-balancer`",
         ) from error
 
 

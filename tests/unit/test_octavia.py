@@ -1,0 +1,81 @@
+"""What is made of answers that a well configured Octavia does not give."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from retrofit.errors import CloudError
+from retrofit.octavia import Octavia
+
+NEXT = [{"rel": "next", "href": "http://elsewhere/"}]
+
+
+class Answers:
+    """A proxy to something that gives these answers, one after the other."""
+
+    def __init__(self, *bodies: Any) -> None:
+        self._bodies = list(bodies)
+        self.asked: list[dict[str, str]] = []
+
+    def get(self, path: str, params: dict[str, str]) -> requests.Response:
+        self.asked.append(params)
+        body = self._bodies.pop(0)
+        response = requests.Response()
+        response.status_code = 200
+        response._content = (body if isinstance(body, str) else json.dumps(body)).encode()
+        return response
+
+
+def page(*ids: str, more: bool = True) -> dict[str, Any]:
+    rows = [{"id": each, "status": "ALLOCATED", "created_at": None} for each in ids]
+    return {"amphorae": rows, "amphorae_links": NEXT if more else []}
+
+
+def test_reads_on_until_a_page_is_empty_where_every_page_promises_more() -> None:
+    answers = Answers(page("a", "b"), page("c"), page())
+    assert [each.id for each in Octavia(answers).amphorae()] == ["a", "b", "c"]
+    assert answers.asked == [{}, {"marker": "b"}, {"marker": "c"}]
+
+
+def test_takes_one_page_without_links_for_the_whole() -> None:
+    answers = Answers({"amphorae": page("a")["amphorae"]})  # allow_pagination = False
+    assert [each.id for each in Octavia(answers).amphorae()] == ["a"]
+
+
+def test_refuses_pages_that_repeat_themselves() -> None:
+    answers = Answers(page("a", "b"), page("a", "b"))  # allow_sorting = False
+    with pytest.raises(CloudError, match="repeat themselves") as raised:
+        Octavia(answers).amphorae()
+    assert "allow_sorting" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>Welcome</html>",
+        [],
+        {"versions": []},
+        {"amphorae": None},
+        {"amphorae": ["a"]},
+        {"amphorae": [{"id": "a"}]},
+        {"amphorae": [{"id": "a", "status": "ALLOCATED", "created_at": "yesterday"}]},
+    ],
+)
+def test_refuses_what_is_not_an_answer_of_octavia(body: Any) -> None:
+    with pytest.raises(CloudError, match="what answers is not Octavia"):
+        Octavia(Answers(body)).amphorae()
+    with pytest.raises(CloudError, match="what answers is not Octavia"):
+        Octavia(Answers(page("a"), body)).amphorae()
+
+
+@pytest.mark.parametrize("data", ["", "no json", "[]", "{}", '{"amp_image_tag": 7}'])
+def test_a_flavor_whose_data_names_no_tag_names_none(data: str) -> None:
+    answers = Answers(
+        {"flavorprofiles": [{"id": "p", "flavor_data": data}]},
+        {"flavors": [{"id": "f", "name": "gold", "flavor_profile_id": "p"}]},
+    )
+    assert Octavia(answers).image_tags() == {}

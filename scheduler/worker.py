@@ -78,6 +78,8 @@ class Worker:
         with ExitStack() as stack:
             stack.enter_context(_alone(settings.paths.state))
             stack.enter_context(self._signals_queued())
+            # Whatever ends the worker, a bug of ours included: no run outlives it unseen.
+            stack.callback(self._runs.stop, grace=settings.worker.stop_timeout)
             self._start(settings)
             stack.callback(state.remove, settings.paths.state / TIMETABLE)
             stack.enter_context(delivering(lambda: self._configuration.settings))

@@ -69,7 +69,7 @@ def test_refuses_what_is_not_an_answer_of_octavia(body: Any) -> None:
     with pytest.raises(CloudError, match="what answers is not Octavia"):
         Octavia(Answers(body)).amphorae()
     with pytest.raises(CloudError, match="what answers is not Octavia"):
-        Octavia(Answers(page("a"), body)).amphorae()
+        Octavia(Answers(page("first"), body)).amphorae()
 
 
 @pytest.mark.parametrize("data", ["", "no json", "[]", "{}", '{"amp_image_tag": 7}'])

@@ -14,6 +14,7 @@ from retrofit.cli import (  # noqa: F401  (they register)
     configuration,
     files,
     images,
+    notify,
     run,
     runs,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -32,18 +33,24 @@ def deliver(
     outbox: Outbox,
     settings: NotifySettings,
     *,
+    at_once: bool = False,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Deliver what waits, target by target in the order of what happened.
 
     A receiver that fails is asked again after waits that double, up to an hour. This call makes
-    `retries` such repetitions; what is left stays for whoever delivers next.
+    `retries` such repetitions; what is left stays for whoever delivers next. `at_once` tries even
+    what has been tried a moment ago.
     Raises OSError when the outbox cannot be used.
     """
     patience = timedelta(seconds=FIRST_WAIT * (2**settings.retries - 1))
     with outbox.alone():
         deadline = now() + patience
+        if at_once:
+            for queue in outbox.letters():
+                for letter in queue:
+                    outbox.replace(letter, next_try=None)
         while True:
             due = [
                 at for queue in outbox.letters() if (at := _deliver(queue, outbox, settings, now))
@@ -132,6 +139,35 @@ def post(settings: NotifySettings, change: dict[str, Any]) -> None:
         raise UndeliveredError(f"{type(error).__name__}: {error}") from error
     if not 200 <= status < 300:
         raise UndeliveredError(f"the receiver answered {status}")
+
+
+def send_test(settings: NotifySettings) -> dict[str, str | None]:
+    """Send a test to everybody who is to be told; say of each what went wrong, None if nothing."""
+    now = datetime.now(UTC)
+    change = {
+        "id": f"{socket.gethostname()}/test/{int(now.timestamp())}",
+        "event": "test",
+        "at": now.isoformat(timespec="seconds"),
+        "target": None,
+        "host": socket.gethostname(),
+        "summary": "a test of [notify]: nothing has changed",
+        "retrofit_version": __version__,
+    }
+    ways = {
+        "webhook": post if settings.url else None,
+        "command": run_command if settings.command else None,
+    }
+    tried: dict[str, str | None] = {}
+    for name, send in ways.items():
+        if send is None:
+            continue
+        try:
+            send(settings, change)
+        except UndeliveredError as error:
+            tried[name] = str(error)
+        else:
+            tried[name] = None
+    return tried
 
 
 def headers_for(change: dict[str, Any]) -> dict[str, str]:

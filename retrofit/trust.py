@@ -109,7 +109,8 @@ def require_same(source: Source, vouched: Vouched, *, hashes: Mapping[str, str],
         raise SourceError(
             f"the bytes of source image {source.name} are not those of {vouched.by}: {different}",
             hint="somebody put other bytes in its place, or the copy is damaged: find out who made"
-            " it, delete it, and let the synchroniser fetch it again",
+            " it, delete it, and let the synchroniser fetch it again; where the synchroniser itself"
+            ' changes images on purpose (--modify-hook), set source.trust = "owner"',
         )
 
 

@@ -16,7 +16,8 @@ from retrofit.streams import index
 from retrofit.streams.cache import Cache, Place
 from retrofit.streams.receive import Memory, Part, receive
 from retrofit.streams.signature import is_signed, signed_content
-from retrofit.streams.transport import NotThereError, transport_for
+from retrofit.streams.transport import Directory, NotThereError, Transport
+from retrofit.streams.web import Web
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,8 @@ class Mirror:
             raise ValueError("no mirror is configured")
         self.base = settings.url.partition("/streams/v1/")[0].rstrip("/") + "/"
         self._settings = settings
-        self._transport = transport_for(settings)
+        local = urlsplit(settings.url).scheme == "file"
+        self._transport: Transport = Directory() if local else Web(settings)
         self._cache = Cache(cache / "sources", limit=settings.cache_size << 30)
 
     def listing(self) -> Listing:
@@ -62,7 +64,7 @@ class Mirror:
         The bytes come from the cache where it has them. Raises SourceVanishedError when the mirror
         has the item no more, SourceError for everything else.
         """
-        if urlsplit(self.base).scheme == "file":
+        if isinstance(self._transport, Directory):
             return self._download(item, path, path, progress)
         with self._cache.place(item.sha256, progress) as place:
             digests = _checked(item, place)

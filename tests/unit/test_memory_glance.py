@@ -13,7 +13,8 @@ from retrofit.cloud import Glance, Removal
 from retrofit.errors import CloudError, SourceVanishedError
 from retrofit.plan import octavia_order
 from tests.unit.images import OWN
-from tests.unit.memory_glance import Fault, KilledError, MemoryGlance, World
+from tests.unit.memory_glance import Fault, KilledError, MemoryGlance
+from tests.unit.world import World
 
 TAG = "octavia-amphora"
 

@@ -15,7 +15,8 @@ from retrofit.pausing import order_by_me, pause_of, remove_pause, write_pause
 from retrofit.plan import Inventory, Pause, in_force, pauses_on
 from retrofit.plan.pause import PROPERTY
 from tests.unit.images import NOW, OWN, amphora
-from tests.unit.memory_glance import MemoryGlance, World
+from tests.unit.memory_glance import MemoryGlance
+from tests.unit.world import World
 
 TARGET = Target()
 

@@ -22,6 +22,7 @@ RETROFIT = Path(sys.executable).with_name("retrofit")
 RUN_SECONDS = 3600
 CONTRACT = {
     "source_product_name", "source_version_name", "retrofit_source_id", "retrofit_source_hash",
+    "retrofit_source_sha256", "retrofit_source_trust",
     "retrofit_recipe", "retrofit_run_id", "retrofit_target", "retrofit_version", "os_distro",
     "os_version", "architecture", "retrofit_verified_at", "retrofit_verification",
     "haproxy_version", "amphora_agent_version", "kernel_version",

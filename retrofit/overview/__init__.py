@@ -11,6 +11,7 @@ from retrofit.overview.cloud import ask
 from retrofit.overview.document import overview, standing
 from retrofit.overview.facts import CloudFacts, Going, LocalFacts
 from retrofit.overview.local import look, waiting_letters
+from retrofit.overview.past import past_run
 from retrofit.overview.words import STATES
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "look",
     "overview",
     "overview_now",
+    "past_run",
     "standing",
     "waiting_letters",
 ]

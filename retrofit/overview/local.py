@@ -17,6 +17,7 @@ from retrofit.config import Settings
 from retrofit.lock import lock_name
 from retrofit.notify.outbox import Outbox
 from retrofit.overview.facts import Going, LocalFacts, moment
+from retrofit.overview.past import past_run
 from retrofit.run_logs import REPORT, events, read_report, run_directories
 
 TIMETABLE = "schedule.json"
@@ -32,10 +33,10 @@ def look(settings: Settings, *, runs: int = 12) -> dict[str, LocalFacts]:
     reports: dict[str, list[dict[str, Any]]] = {}
     unfinished: list[Path] = []
     for directory in directories:
-        report = read_report(directory)
-        if report is None and not (directory / REPORT).exists():
+        report = past_run(read_report(directory))
+        if not (directory / REPORT).exists():
             unfinished.append(directory)
-        elif report is not None and _is_whole(report):
+        elif report is not None and report["run_id"] == directory.name:
             reports.setdefault(report["target"], []).append(report)
     facts = {}
     for target in settings.targets:
@@ -120,21 +121,3 @@ def _going(
 def _begun(run_id: str) -> datetime | None:
     match = re.match(r"(\d{8}T\d{6})Z-", run_id)
     return datetime.strptime(f"{match[1]}+0000", "%Y%m%dT%H%M%S%z") if match else None
-
-
-def _is_whole(report: Mapping[str, Any]) -> bool:
-    """Say whether a report has the form of ours: the files may be anybody's."""
-    texts = ("run_id", "target", "outcome", "started_at")
-    lists = ("reasons", "notes", "promoted", "steps")
-    error = report.get("error")
-    return (
-        all(isinstance(report.get(key), str) for key in texts)
-        and all(isinstance(report.get(key), list) for key in lists)
-        and all(
-            isinstance(step, dict)
-            and isinstance(step.get("name"), str)
-            and isinstance(step.get("seconds"), int | float)
-            for step in report["steps"]
-        )
-        and (error is None or (isinstance(error, dict) and isinstance(error.get("message"), str)))
-    )

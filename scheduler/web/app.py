@@ -183,11 +183,11 @@ def _log_file(directory: Path, name: str) -> Answer | None:
         return None
     finally:
         os.close(within)
-    file = os.fdopen(opened, "rb")
     status = os.fstat(opened)
     if not stat.S_ISREG(status.st_mode):
-        file.close()
+        os.close(opened)
         return None
+    file = os.fdopen(opened, "rb")
     skipped = max(0, status.st_size - LARGEST_LOG)
     file.seek(skipped)
     # A log that is being written grows: what is announced is what is there now.

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from retrofit.overview import STATES
+from retrofit.overview import STATES, past_run
 from retrofit.overview.facts import moment
 from retrofit.overview.words import HOW_VERIFIED, age
 from retrofit.visible import visible
@@ -79,9 +79,9 @@ def run_page(
     run_id: str, report: Mapping[str, Any] | None, files: Sequence[tuple[str, int]]
 ) -> str:
     """Return the page of one run; `files` are names and sizes in bytes."""
-    checks = ((report or {}).get("verification") or {}).get("checks") or []
+    told = past_run(report)
     page = _environment().get_template("run.html")
-    return page.render(run_id=run_id, report=report or {}, checks=checks, files=files)
+    return page.render(run_id=run_id, report=told, files=files)
 
 
 def look_of(state: str) -> str:

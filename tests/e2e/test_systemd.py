@@ -201,7 +201,7 @@ def test_worker_is_started_reloaded_watched_and_stopped(configured: Machine) -> 
         before = host.property(unit, "MainPID")
         host.run("kill", "-s", blow, before)
         until(
-            lambda before=before: (  # type: ignore[misc]
+            lambda before=before: (
                 host.property(unit, "ActiveState") == "active"
                 and host.property(unit, "MainPID") not in {"0", before}
             ),

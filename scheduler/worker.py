@@ -213,7 +213,7 @@ class Worker:
         elif event.code == events.EVENT_JOB_MISSED:
             log.warning("run missed", job=event.job_id)
         elif event.code == events.EVENT_JOB_MAX_INSTANCES:
-            log.warning("run passed over, the one before has not ended", job=event.job_id)
+            log.info("run passed over, the one before has not ended", job=event.job_id)
         self._wishes.put(None)
 
     def _mind_the_clock(self) -> None:

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from retrofit.chronicle import read_chronicle
+from retrofit.cli import retrofit
 from retrofit.config import NotifySettings, Settings
+from retrofit.errors import ConfigError
 from retrofit.notify import Outbox, conclude
 from retrofit.notify.delivery import deliver
 from scheduler.deliveries import delivering
@@ -292,3 +295,40 @@ def test_runs_of_several_targets_do_not_wait_for_each_others_letters(
 def test_a_full_or_missing_disk_fails_no_run(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file, where a directory is wanted")
     conclude(ended("failed"), settings_for(tmp_path, command=("true",)))
+
+
+def command_line(tmp_path: Path, *words: str, **notify: Any) -> Result:
+    config = tmp_path / "retrofit.toml"
+    lines = [f"{key} = {json.dumps(value)}" for key, value in notify.items()]
+    told = [f"[paths]\nstate = {json.dumps(str(tmp_path / 'state'))}\n[notify]", *lines]
+    config.write_text("\n".join(told))
+    return CliRunner().invoke(retrofit, ["--config", str(config), "notify", *words])
+
+
+def test_the_command_line_delivers_what_waits_and_shows_the_rest(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool(settings_for(tmp_path, url=receiver.url), monkeypatch, "failed")
+    receiver.behave = 500
+    for attempts in (1, 2):  # asked by a person, it waits for nothing
+        shown = command_line(tmp_path, "-o", "json", url=receiver.url)
+        (letter,) = json.loads(shown.stdout)["waiting"]
+        assert letter["attempts"] == attempts
+        assert "500" in letter["last_error"]
+    assert "the receiver answered 500" in command_line(tmp_path, url=receiver.url).stdout
+    receiver.behave = "take"
+    shown = command_line(tmp_path, "-o", "json", url=receiver.url)
+    assert json.loads(shown.stdout) == {"test": None, "waiting": []}
+    assert len(receiver.taken) == 1
+
+
+def test_a_test_is_sent_and_its_failure_told(tmp_path: Path, receiver: Receiver) -> None:
+    assert command_line(tmp_path, "--test", url=receiver.url).exit_code == 0
+    assert [change["event"] for change in receiver.taken] == ["test"]
+    receiver.behave = 403
+    refused = command_line(tmp_path, "--test", url=receiver.url)
+    assert isinstance(refused.exception, ConfigError)
+    assert "the receiver answered 403" in refused.exception.message
+    nobody = command_line(tmp_path, "--test")
+    assert isinstance(nobody.exception, ConfigError)
+    assert command_line(tmp_path).exit_code == 0

@@ -244,3 +244,34 @@ def test_background_command_ends_with_the_block(tmp_path: Path) -> None:
     with process.background(shell("sleep 100"), log_file=tmp_path / "log") as child:
         assert is_alive(child.pid)
     assert not is_alive(child.pid)
+
+
+def test_detached_command_is_on_its_own_and_gets_its_input(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = (
+        "import os, sys; told = sys.stdin.read(); p = sys.argv[1];"
+        " open(p + '.partial', 'w').write(f'{told} {os.getppid()} {os.getsid(0)} {os.getpid()}');"
+        " os.rename(p + '.partial', p)"
+    )
+    process.detach([sys.executable, "-c", code, out], stdin=b"job")
+    deadline = time.monotonic() + 60
+    while not out.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    told, parent, session, own = out.read_text().split()
+    assert told == "job"
+    assert int(parent) != os.getpid()
+    assert session == own
+
+
+def test_detached_command_is_not_waited_for(tmp_path: Path) -> None:
+    gate, done = tmp_path / "gate", tmp_path / "done"
+    gate.touch()
+    code = 'while [ -e "$0" ]; do sleep 0.05; done; touch "$1"'
+    process.detach(["sh", "-c", code, gate, done], stdin=b"")
+    assert not done.exists()
+    gate.unlink()
+    deadline = time.monotonic() + 60
+    while not done.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -49,6 +49,7 @@ def test_no_placeholder_is_left_in_a_unit(name: str) -> None:
 
 def test_programs_are_those_of_the_installation() -> None:
     assert unit("retrofit.service")["ExecStart"] == ["/opt/retrofit/bin/retrofit run-once"]
+    assert unit("retrofit.service")["ExecStopPost"] == ["-/opt/retrofit/bin/retrofit notify"]
     (command,) = unit("retrofit-scheduler.service")["ExecStart"]
     assert command == "/opt/retrofit/bin/retrofit-scheduler run"
 

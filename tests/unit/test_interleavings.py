@@ -3,7 +3,7 @@
 The code under test is the real one, from `run_once` and `by_hand` down to every call of Glance;
 only Glance and Octavia are in memory, and building and verifying take no time. By default a fixed
 choice of histories is tried, the same each time. `HYPOTHESIS_PROFILE=thorough pytest` on this file
-tries some hundred times as many, other ones each time.
+tries sixty times as many, other ones each time.
 """
 
 from __future__ import annotations
@@ -269,6 +269,13 @@ class Interleavings(RuleBasedStateMachine):
             self.held = None
         self._any_run(others, fault, force=force)
 
+    @rule(fault=st.builds(Fault, at=when, kind=st.sampled_from(Fault.KINDS)))
+    def run_dies_and_the_next_one_heals(self, fault: Fault) -> None:
+        self.others.release()
+        self.held = self.build_fails = None
+        self._any_run([], fault)
+        self.run_twice()
+
     def _any_run(
         self, others: list[tuple[int, str, int]], fault: Fault | None, *, force: bool = False
     ) -> None:
@@ -394,7 +401,7 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(
-    max_examples=int(os.environ.get("EX", "3000")) if THOROUGH else 60,
+    max_examples=3000 if THOROUGH else 50,
     stateful_step_count=40 if THOROUGH else 25,
     deadline=None,
     derandomize=not THOROUGH,

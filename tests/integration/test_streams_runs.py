@@ -205,7 +205,7 @@ def stock_images(site: Site) -> list[Image]:
 
 
 def test_whatever_a_mirror_does_wrong_the_promoted_image_stays(site: Site, tmp_path: Path) -> None:
-    target = site.from_mirror()
+    target = site.from_mirror(timeout=1)
     standing = site.run(target).image_id
     assert standing is not None
     site.publish("20260918")
@@ -223,6 +223,8 @@ def test_whatever_a_mirror_does_wrong_the_promoted_image_stays(site: Site, tmp_p
         ("*.img", faults.instead(b"swapped"), "the index says"),
         ("*.img", faults.short, "the index says"),
         ("*.img", faults.cut, "bytes"),
+        ("*.img", faults.stall(20), "no data for 1 seconds"),
+        ("*.img", faults.redirect("/again.img"), "leads from one address to the next"),
     ):
         site.server.add(pattern, fault)
         assert said in site.refused(target)

@@ -13,20 +13,29 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from retrofit import pipeline
 from scheduler import charm_action
+from tests.devcloud import accounts
 from tests.integration import worker_site
 from tests.integration.juju_tools import PATIENCE, SCRIPT, JujuTools, Told
 from tests.integration.stage import Stage, days_ago
 from tests.integration.worker_site import eventually
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.append(str(CHECKOUT / "charm" / "src"))
+
+import keystone  # noqa: E402  (the charm's)
+import options  # noqa: E402
+from standing import standing  # noqa: E402
+
 ACTION = (sys.executable, "-m", "tests.integration.test_charm_action")
 """The entry point, with a builder and a verifier that do no work."""
-CHARM = Path(__file__).resolve().parents[2] / "charm" / "charmcraft.yaml"
+CHARM = CHECKOUT / "charm" / "charmcraft.yaml"
 
 
 def with_doubles(run_targets: Any) -> Any:
@@ -182,6 +191,73 @@ def test_pause_keeps_runs_back_until_resume(unit: Stage, here: Any) -> None:
     assert told.results["was-paused-reason"] == "moving racks"
     told = here("resume")
     assert (told.failed, told.results["was-paused-reason"]) == (None, "")
+
+
+def test_what_keystone_tells_the_charm_opens_the_cloud(stage: Stage, juju: JujuTools) -> None:
+    """From relation data and the charm's default options to an answer of the real cloud."""
+    account = next(each for each in accounts.ACCOUNTS if each.cloud == stage.site.cloud)
+    known = accounts.auth_of(account, stage.site.keystone_url)
+    url = urlsplit(stage.site.keystone_url)
+    found = keystone.credentials(
+        [
+            {
+                "auth_host": str(url.hostname),
+                "auth_port": str(url.port),
+                "auth_protocol": url.scheme,
+                "credentials_username": known["username"],
+                "credentials_password": known["password"],
+                "credentials_project": known["project_name"],
+                "credentials_user_domain_name": known["user_domain_name"],
+                "credentials_project_domain_name": known["project_domain_name"],
+                "domain": known["user_domain_name"],
+                "region": f"{accounts.REGION} Elsewhere",
+                "api_version": "3",
+            }
+        ]
+    )
+    assert found is not None
+    clouds = stage.directory / "clouds.yaml"
+    ca_file = stage.directory / "ca.pem"
+    ca_file.touch()
+    clouds.write_text(
+        yaml.safe_dump(found.clouds_yaml(ca_file=str(ca_file), region=None, interface="public"))
+    )
+    made = stage.promoted("20260911", days=3)
+    declared = yaml.safe_load(CHARM.read_text())["config"]["options"]
+    document = options.settings(
+        {name: option["default"] for name, option in declared.items()},
+        clouds_yaml=str(clouds),
+        scheduled=True,
+        environment={},
+    )
+    paths = {name: str(stage.path(name)) for name in ("state", "cache", "work", "logs")}
+    config = stage.directory / "charm.toml"
+    config.write_text(options.toml({**document, "paths": paths}))
+    juju.environment["RETROFIT_CONFIG"] = str(config)
+    told = juju.run("status")
+    assert (told.failed, told.results["image-id"]) == (None, made)
+    assert told.results["octavia-takes"] == made
+
+
+def test_unit_status_understands_what_retrofit_says(stage: Stage) -> None:
+    def said(*, leader: bool = True, exit_code: int = 0) -> tuple[str, str]:
+        document = stage.retrofit("status", "-o", "json", exit_code=exit_code).document
+        return standing(document, leader=leader, auto=True)
+
+    assert said() == ("waiting", "no amphora image yet: waiting for the first run")
+    stage.retrofit("run-once", exit_code=4)
+    kind, text = said()
+    assert kind == "blocked"
+    assert text.startswith("last run failed: ")
+    stage.source("20260911")
+    stage.retrofit("run-once")
+    assert said() == ("active", "amphora image 0 hours old (noble 20260911)")
+    stage.retrofit("pause", "--reason", "moving racks")
+    assert said()[1].startswith("paused: moving racks; amphora image ")
+    stage.toml = '[target.a]\n[target.b.publish]\ntag = "b"\n'
+    kind, text = said()
+    assert kind == "waiting"
+    assert text.startswith("a: no amphora image yet")
 
 
 @pytest.mark.parametrize("how", ["told to stop", "parent killed"])

@@ -406,9 +406,7 @@ TestInterleavings.settings = settings(
     deadline=None,
     derandomize=not THOROUGH,
     # Making a history shorter takes minutes, and says nothing about whether all is well.
-    phases=tuple(Phase)
-    if THOROUGH and "EX" not in os.environ
-    else (Phase.explicit, Phase.reuse, Phase.generate),
+    phases=tuple(Phase) if THOROUGH else (Phase.explicit, Phase.reuse, Phase.generate),
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )

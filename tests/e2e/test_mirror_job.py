@@ -1,0 +1,77 @@
+"""A cloud without any synchroniser: a real build from what a signed mirror serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.devcloud.faults import serving
+from tests.devcloud.mirror import Mirror
+
+RETROFIT = Path(sys.executable).with_name("retrofit")
+RUN_SECONDS = 3600
+
+
+@pytest.mark.slow
+def test_a_mirror_alone_becomes_the_promoted_amphora(
+    devcloud: Any, clean_glance: None, stock_image: Callable[[str], Path], tmp_path: Path
+) -> None:
+    mirror = Mirror(root=tmp_path / "mirror")
+    mirror.publish(stock_image("noble"), series="noble", serial="20260911")
+    bundle = os.environ.get("SSL_CERT_FILE")
+    config = tmp_path / "retrofit.toml"
+    with serving(mirror.root) as server:
+        config.write_text(
+            f"""
+            [cloud]
+            name = "{devcloud.cloud}"
+            clouds_yaml = "{devcloud.clouds_yaml}"
+            [source]
+            origin = "simplestreams"
+            series = ["noble"]
+            allow_os_mismatch = true
+            [mirror]
+            url = "{server.url}"
+            keyring = "{mirror.keyring}"
+            [build]
+            {f'ca_bundle = "{bundle}"' if bundle else ""}
+            [verify]
+            level = "offline"
+            [paths]
+            state = "{tmp_path}/state"
+            work = "{tmp_path}/work"
+            logs = "{tmp_path}/logs"
+            cache = "{tmp_path}/cache"
+            """
+        )
+        runs = []
+        for _ in range(2):
+            finished = subprocess.run(
+                [RETROFIT, "--config", config, "run-once", "-o", "json"],
+                capture_output=True,
+                text=True,
+                timeout=RUN_SECONDS,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+            assert finished.returncode == 0, finished.stderr
+            runs.append(json.loads(finished.stdout))
+    assert [run["outcome"] for run in runs] == ["published", "unchanged"]
+    assert runs[0]["trust"] == "signed"
+    assert len(server.ranges("*.img")) == 1
+    images = devcloud.images()
+    assert [image["id"] for image in images] == [runs[0]["image_id"]]
+    assert images[0]["retrofit_source_id"].startswith(server.url)
+    assert devcloud.octavia_answer() == images[0]["id"]
+    # The build left the cached source as it was downloaded.
+    (cached,) = (tmp_path / "cache" / "sources").glob("[0-9a-f]*")
+    assert cached.name == images[0]["retrofit_source_sha256"]
+    digest = subprocess.run(["sha256sum", cached], capture_output=True, text=True, check=True)
+    assert digest.stdout.split()[0] == cached.name

@@ -45,6 +45,9 @@ class RetrofitCharm(ops.CharmBase):
         super().__init__(framework)
         self._workload = Workload(root=self.root)
         self._problem: ops.StatusBase | None = None
+        """What stands in the way of everything."""
+        self._failed_upgrade: ops.StatusBase | None = None
+        """Why the version that is attached is not used; the one before is, meanwhile."""
         on = self.on
         for event in (on.install, on.upgrade_charm):
             framework.observe(event, self._on_install)
@@ -99,7 +102,7 @@ class RetrofitCharm(ops.CharmBase):
             event.fail(f"retrofit-charm-action ended with exit code {exit_code}")
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
-        event.add_status(self._problem or self._standing())
+        event.add_status(self._problem or self._failed_upgrade or self._standing())
 
     def _standing(self) -> ops.StatusBase:
         try:
@@ -151,11 +154,18 @@ class RetrofitCharm(ops.CharmBase):
                 return None
             return ops.BlockedStatus(f"missing resource {BUNDLE}: juju attach-resource")
         bundle = Bundle(file=file)
-        if not self._workload.is_current(bundle):
-            self.unit.status = ops.MaintenanceStatus("installing retrofit")
+        if self._workload.is_current(bundle):
+            return None
+        self.unit.status = ops.MaintenanceStatus("installing retrofit")
+        try:
             self._workload.install(bundle)
-            self._workload.put_units_in_place()
-            self.unit.set_workload_version(self._workload.version())
+        except WorkloadError as error:
+            if not self._workload.is_installed:
+                raise
+            self._failed_upgrade = ops.BlockedStatus(f"upgrade failed: {error}")
+            return None
+        self._workload.put_units_in_place()
+        self.unit.set_workload_version(self._workload.version())
         return None
 
     def _connect(self) -> ops.StatusBase | None:

@@ -430,9 +430,13 @@ def test_upgrade_that_fails_leaves_the_version_in_use(
     first = (machine.root / "opt/retrofit/current").resolve()
     machine.answer("pip", "install", exit_code=1, stderr="no room\n")
     out = context.run(context.on.upgrade_charm(), state(keystone(), bundle=machine.bundle("two")))
-    assert status(out) == ("blocked", "pip failed with exit code 1: no room")
+    said = "upgrade failed: pip failed with exit code 1: no room"
+    assert status(out) == ("blocked", said)
+    assert machine.scheduled
     assert (machine.root / "opt/retrofit/current").resolve() == first
     assert (first / "bin/retrofit").exists()
+    context.run(context.on.action("status"), state(keystone(), bundle=machine.bundle("two")))
+    assert len(machine.environments("retrofit-charm-action")) == 1
 
 
 def test_stop_and_remove_leave_nothing_but_logs(context: Any, machine: Machine, state: Any) -> None:

@@ -40,7 +40,7 @@ def test_bundle_installs_without_any_index(tmp_path: Path, monkeypatch: pytest.M
     unit = (workload.root / "etc/systemd/system/retrofit.service").read_text()
     assert f"ExecStart={workload.current.resolve()}/bin/retrofit run-once" in unit
     workload.write_config('[source]\nseries = ["jammy"]\n')
-    with pytest.raises(WorkloadError, match=r"the options cannot be used: .*unknown series 'nobel'"):
+    with pytest.raises(WorkloadError, match=r"^the options cannot be used: .*'nobel'"):
         workload.write_config('[source]\nseries = ["nobel"]\n')
     assert "jammy" in workload.config.read_text()
     assert workload.act("status") == 2  # there is no Juju to tell

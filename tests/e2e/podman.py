@@ -73,7 +73,6 @@ def podman(storage: Path) -> Iterator[Podman]:
         yield made
     finally:
         made.run("rm", "--all", "--force", "--time", "0", "--volumes")
-        made.run("rmi", "--all", "--force")
         # Its overlay driver leaves a mount of the directory over itself.
         subprocess.run(
             ["umount", "--recursive", storage / "root" / "overlay"],

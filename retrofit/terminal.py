@@ -17,7 +17,7 @@ from retrofit.progress import Progress
 from retrofit.run_logs import keep_story
 
 QUIET_SECONDS = 30.0
-"""How long the same phrase is not repeated in a log."""
+"""How long a log hears nothing of progress after it has heard of some."""
 
 
 def configure_logging(*, verbose: bool) -> None:
@@ -90,19 +90,19 @@ def _bars() -> Iterator[Progress]:
 
 
 def logged_progress() -> Progress:
-    """Return a Progress that logs each new phrase, and an old one again only after a while.
+    """Return a Progress that logs once in a while where the work is.
 
-    What follows a colon is detail, which may change many times a second.
+    A log names the steps anyway: of some thirty checks a second it wants to know nothing.
     """
     log = structlog.get_logger("retrofit.progress")
-    told: dict[str, float] = {}
+    told = -QUIET_SECONDS
 
     def progress(phrase: str, fraction: float | None) -> None:
+        nonlocal told
         now = time.monotonic()
-        about = phrase.partition(":")[0]
-        if now - told.get(about, -QUIET_SECONDS) < QUIET_SECONDS:
+        if now - told < QUIET_SECONDS:
             return
-        told[about] = now
+        told = now
         if fraction is None:
             log.info("in progress", doing=phrase)
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from retrofit.terminal import QUIET_SECONDS
 from tests.devcloud import lock_servers
 from tests.devcloud.mirror import Mirror
 from tests.devcloud.places import CACHE
@@ -21,6 +22,7 @@ from tests.integration.worker_site import Site, eventually
 SCHEDULER = Path(sys.executable).with_name("retrofit-scheduler")
 BUILD_SECONDS = 2400
 LEASE = 10
+BUILD_LOG = "logs/*/build.log"
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +93,10 @@ def test_a_new_serial_becomes_the_promoted_amphora_with_no_other_action(
     story = [event for event in worker.events() if event.get("run_id") == published["run_id"]]
     for event in story:
         print(event)
-    assert len(story) <= 20
+    # A dozen steps and what came of them, and a sign of life every half a minute.
+    assert len([event for event in story if event["event"] != "in progress"]) <= 20
+    seconds = next(event["seconds"] for event in story if event["event"] == "run ended")
+    assert len(story) <= 20 + 1 + seconds / QUIET_SECONDS
     assert nothing_left(here)
 
 
@@ -106,11 +111,11 @@ def test_another_machine_takes_over_a_real_build_that_died(
         with one.worker() as worker:
             # In the middle: the image is being filled, with mounts and loop devices around it.
             eventually(
-                lambda: [*one.work.glob("default/*/build/*")] and leftovers.mounts(Path("/")),
+                lambda: any("install.d" in log.read_text() for log in one.root.glob(BUILD_LOG)),
                 "a build",
                 worker.log,
+                within=BUILD_SECONDS,
             )
-            worker.wait_for("in progress", doing="installing packages")
             worker.power_off()
         with two.worker() as worker:
             ended = worker.wait_for("run-once ended")

@@ -113,6 +113,8 @@ class SharedLock:
             if self.lost is None:
                 time.sleep(RETRY_AFTER)
         if self.lost is not None:
+            # Whoever asked knows: an interruption now would only break the cleanup that follows.
+            self.end()
             raise self.lost
 
     def keep(self, on_loss: Callable[[], None]) -> None:
@@ -122,9 +124,10 @@ class SharedLock:
             while not self._ending.wait(RETRY_AFTER if self._silent else self._lease / RENEWALS):
                 if not self._expired():
                     self._proved(within=self._left())
-                if self.lost is not None:
+                if self.lost is not None and not self._ending.is_set():
                     log.error("lock lost", target=self._target, why=self.lost.message)
                     on_loss()
+                if self.lost is not None:
                     return
 
         threading.Thread(target=keep, name="lock keeper", daemon=True).start()

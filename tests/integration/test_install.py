@@ -159,6 +159,16 @@ def test_removing_leaves_an_edited_unit_and_says_so(tmp_path: Path) -> None:
     assert not timer.exists()
 
 
+def test_command_ends_with_the_exit_code_of_bad_arguments(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("retrofit-scheduler"), "install"]
+    done = subprocess.run(
+        [*command, "--enable", "--root", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ConfigError.exit_code
+    assert "either --timer or --service" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unwritable_system_is_an_operators_error(tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("not a directory")
     assert "etc" in refused(tmp_path).message

@@ -221,8 +221,8 @@ class RetrofitCharm(ops.CharmBase):
         return "".join(f"{pem.strip()}\n" for pem in dict.fromkeys(found))
 
     def _relation(self, name: str) -> ops.Relation | None:
-        """Return a relation that has not been broken."""
-        return next((each for each in self.model.relations[name] if each.active), None)
+        """Return a relation; one that is being broken ops does not list any more."""
+        return next(iter(self.model.relations[name]), None)
 
     @staticmethod
     def _units_data(relation: ops.Relation) -> list[Mapping[str, str]]:

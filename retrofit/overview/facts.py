@@ -12,7 +12,7 @@ from retrofit.chronicle import Chronicle
 
 @dataclass(frozen=True, kw_only=True)
 class Going:
-    """A run that is going on; `doing` is what it told last."""
+    """A run that is going on; `doing` is the step that it is in."""
 
     run_id: str | None
     since: datetime | None

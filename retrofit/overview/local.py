@@ -109,10 +109,11 @@ def _going(
         story = list(events(directory))
         told = [event for event in story if event.get("target") == target]
         if told:
+            steps = [event for event in told if event.get("event") == "step begun"]
             return Going(
                 run_id=directory.name,
                 since=_begun(directory.name),
-                doing=str(told[-1].get("phrase") or told[-1].get("event") or "") or None,
+                doing=str(steps[-1].get("step")) if steps else None,
             )
     since = schedule.get(target, {}).get("running_since")
     return Going(run_id=None, since=moment(since), doing=None)

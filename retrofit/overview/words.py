@@ -123,7 +123,7 @@ def _running(document: Mapping[str, Any], now: datetime) -> str:
     going = document["running"]
     since = moment(going["since"])
     begun = f" since {clock(since, now)}" if since else ""
-    doing = f" ({going['doing']})" if going["doing"] else ""
+    doing = f", now at the step {going['doing']}" if going["doing"] else ""
     after = " The one before failed." if {"failed", "waiting"} & set(document["states"]) else ""
     return f"A run is going on{begun}{doing}.{after}"
 

@@ -29,6 +29,8 @@ class Receiver:
                     return
                 self.send_response(200 if took else int(outer.behave))
                 self.send_header("Content-Length", "0")
+                if outer.behave in {301, 302}:
+                    self.send_header("Location", outer.url)
                 self.end_headers()
 
             def do_GET(self) -> None:

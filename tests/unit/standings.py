@@ -258,7 +258,7 @@ def never_run() -> Scene:
 def running() -> Scene:
     scene = good()
     going = Going(
-        run_id="20261122T115000Z-d4e5f6", since=NOW - timedelta(minutes=10), doing="building"
+        run_id="20261122T115000Z-d4e5f6", since=NOW - timedelta(minutes=10), doing="build"
     )
     return replace(scene, local=replace(scene.local, going=going))
 

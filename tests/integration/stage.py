@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from retrofit.cli import main
 from retrofit.cloud import Glance
 from retrofit.config import BuildSettings
 from retrofit.dib import recipe_for
+from tests.devcloud.files import make_tiny
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.glance_rows import GlanceRows
 from tests.devcloud.octavia import ImageManager, NoAmphoraImageError
@@ -88,14 +90,14 @@ class Stage:
     def project(self) -> str:
         return self.site.project_id("services")
 
-    @cached_property
+    @property
     def recipe(self) -> str:
         """The digest of the recipe that the default settings give."""
-        return recipe_for(BuildSettings()).digest
+        return _default_recipe()
 
     @cached_property
     def _bytes(self) -> Path:
-        return self.make_image(self.directory / "any.qcow2")
+        return _any_image(self.directory / "any.qcow2")
 
     @property
     def config(self) -> Path:
@@ -341,6 +343,24 @@ class Stage:
         if file not in self._hashes:
             self._hashes[file] = f"sha512:{hashlib.sha512(file.read_bytes()).hexdigest()}"
         return self._hashes[file]
+
+
+@cache
+def _default_recipe() -> str:
+    """Hash the elements once: no test changes ours."""
+    return recipe_for(BuildSettings()).digest
+
+
+@cache
+def _any_content() -> bytes:
+    with TemporaryDirectory() as work:
+        return make_tiny(Path(work) / "any.qcow2").read_bytes()
+
+
+def _any_image(path: Path) -> Path:
+    """Write the one image that stands for any, which takes qemu-img only once."""
+    path.write_bytes(_any_content())
+    return path
 
 
 def days_ago(days: float) -> datetime:

@@ -67,7 +67,7 @@ def on_terminal(stage: Stage, *words: str, question: str, answer: str) -> tuple[
 class TestTerminal:
     """What asks on a terminal."""
 
-    @pytest.mark.parametrize(("answer", "code"), [("n", 130), ("", 130), ("y", 0)])
+    @pytest.mark.parametrize(("answer", "code"), [("n", 130), ("y", 0)])
     def test_rollback_does_what_was_answered(self, stage: Stage, answer: str, code: int) -> None:
         before = stage.former("20260910", days=9)
         standing = stage.promoted("20260911", days=3)
@@ -218,15 +218,11 @@ class TestHistory:
         assert "several runs begin with 2" in stage.refused("logs", "2", exit_code=2)
         assert "no logs of run 19990101" in stage.refused("logs", "19990101", exit_code=2)
 
-    @pytest.mark.parametrize(
-        "name", ["../../a.toml", "/etc/passwd", "../../../../../../../../etc/passwd", "..", ""]
-    )
-    def test_logs_show_no_file_but_those_of_the_run(
-        self, stage: Stage, reports: list[Any], name: str
-    ) -> None:
-        finished = stage.retrofit("logs", reports[0]["run_id"], "--file", name, exit_code=2)
-        assert finished.stdout == ""
-        assert "lists the files" in finished.stderr
+    def test_logs_show_no_file_but_those_of_the_run(self, stage: Stage, reports: list[Any]) -> None:
+        for name in ("../../a.toml", "/etc/passwd", f"{'../' * 9}etc/passwd", "..", ""):
+            finished = stage.retrofit("logs", reports[0]["run_id"], "--file", name, exit_code=2)
+            assert finished.stdout == ""
+            assert "lists the files" in finished.stderr
 
     def test_there_is_no_history_before_the_first_run(self, stage: Stage) -> None:
         assert stage.read("history") == []

@@ -62,8 +62,9 @@ def version_key(version: str) -> tuple[int, ...]:
     """Order versions by their numbers: `20260911.10` is newer than `20260911.9`.
 
     What is not digits counts for nothing; a version without any digit is the oldest of all.
+    Longer numbers than Python takes apart by default are somebody's joke, and cut in pieces.
     """
-    return tuple(int(number) for number in re.findall(r"\d+", version))
+    return tuple(int(number) for number in re.findall(r"[0-9]{1,18}", version))
 
 
 @dataclass(frozen=True, kw_only=True)

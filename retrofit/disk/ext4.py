@@ -13,6 +13,8 @@ from retrofit.errors import SourceError
 TIMEOUT = 120.0
 # What dumpe2fs prints about the state of a filesystem rather than its format.
 _STATES = frozenset({"needs_recovery", "orphan_present"})
+# What it prints when the journal is not in the filesystem: e2fsck would look for it on this host.
+_ELSEWHERE = frozenset({"Journal UUID", "Journal device"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +64,32 @@ def parse_superblock(text: str) -> Superblock:
     """Read what `dumpe2fs -h` prints. Raises SourceError when a field is missing."""
     fields = dict(re.findall(r"^([^:\n]+):[ \t]*(.*)$", text, flags=re.MULTILINE))
 
-    def number(key: str) -> int:
+    def number(key: str, *, least: int = 0) -> int:
         try:
-            return int(fields[key])
+            value = int(fields[key])
         except (KeyError, ValueError):
             raise SourceError(f"the filesystem's superblock has no {key.lower()}") from None
+        if not least <= value < 2**63:
+            raise SourceError(f"the filesystem's superblock says {key.lower()} {value}")
+        return value
 
+    if fields.keys() & _ELSEWHERE:
+        raise SourceError(
+            "the filesystem's journal is on another device",
+            hint="a stock image's filesystem has its journal inside",
+        )
     label = fields.get("Filesystem volume name", "")
     features = fields.get("Filesystem features", "").split()
     return Superblock(
         uuid=fields.get("Filesystem UUID", ""),
         label="" if label == "<none>" else label,
         features=tuple(name for name in features if name not in _STATES),
-        block_size=number("Block size"),
-        blocks=number("Block count"),
+        block_size=number("Block size", least=1),
+        blocks=number("Block count", least=1),
         free_blocks=number("Free blocks"),
         reserved_blocks=number("Reserved block count"),
-        inodes=number("Inode count"),
-        inode_size=number("Inode size"),
+        inodes=number("Inode count", least=1),
+        inode_size=number("Inode size", least=1),
         journal_size=_journal_size(fields),
         clean="needs_recovery" not in features and fields.get("Filesystem state") == "clean",
     )
@@ -87,7 +97,7 @@ def parse_superblock(text: str) -> Superblock:
 
 def _journal_size(fields: Mapping[str, str]) -> int:
     said = fields.get("Total journal size") or fields.get("Journal size") or "0"
-    match = re.fullmatch(r"(\d+)([kMG]?)", said.strip())
+    match = re.fullmatch(r"([0-9]{1,12})([kMG]?)", said.strip())
     if match is None:
         return 0
     return int(match[1]) * {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3}[match[2]]
@@ -105,14 +115,39 @@ def check(disk: Path, offset: int) -> None:
 
 
 def read_text(disk: Path, offset: int, names: tuple[str, ...], *, limit: int = 65536) -> str:
-    """Return the first of the files `names` that exists, links not followed; empty without any."""
+    """Return the first of the files `names` that exists, links not followed; empty without any.
+
+    Raises SourceError for one that is no file, or longer than `limit` bytes: a file can say that it
+    is larger than all memory.
+    """
     for name in names:
-        said = process.run(
-            ["debugfs", "-R", f"cat {name}", _at(disk, offset)], timeout=TIMEOUT, env=C_LOCALE
-        )
-        if said.stdout.strip():
-            return said.stdout[:limit]
+        found = _STAT.search(_debugfs(f"stat {name}", disk, offset))
+        if found is None or found["type"] == "symlink":
+            continue
+        if found["type"] != "regular" or int(found["size"]) > limit:
+            raise SourceError(
+                f"{name} of {disk.name} is {found['type']}, {found['size']} bytes: it is not read",
+                hint="take the image from its publisher once more",
+            )
+        text = _debugfs(f"cat {name}", disk, offset)
+        if text.strip():
+            return text
     return ""
+
+
+_STAT = re.compile(r"^Inode: \d+ +Type: (?P<type>[a-z ]+?) +Mode:.*?\bSize: (?P<size>\d+)", re.S)
+
+
+def _debugfs(request: str, disk: Path, offset: int) -> str:
+    try:
+        return process.run(
+            ["debugfs", "-R", request, _at(disk, offset)], timeout=TIMEOUT, env=C_LOCALE
+        ).stdout
+    except process.CommandError as error:
+        raise SourceError(
+            f"the ext4 filesystem at byte {offset} of {disk.name} cannot be read: {error}",
+            hint="take the image from its publisher once more",
+        ) from error
 
 
 C_LOCALE: Mapping[str, str] = {

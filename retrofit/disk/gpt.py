@@ -141,6 +141,8 @@ def read(path: Path) -> Table:
 
 
 def _bytes_at(disk: BinaryIO, at: int, size: int) -> bytes:
+    if at + size > disk.seek(0, 2):  # before a seek that no file can do
+        raise ValueError("its partition table points beyond its end")
     disk.seek(at)
     data = disk.read(size)
     if len(data) != size:
@@ -160,6 +162,10 @@ def _read(disk: BinaryIO) -> Table:
     else:
         raise ValueError(_what_else(mbr))
     header = _Header.unpack(sector)
+    if header.current != 1 or header.entries_at < 2:
+        raise ValueError("its header is not where it says it is")
+    if _is_hybrid(mbr):
+        raise ValueError("its MBR has partitions of its own besides the GPT's")
     raw = _bytes_at(disk, header.entries_at * sector_size, header.entries * header.entry_size)
     if zlib.crc32(raw) != header.entries_crc:
         raise ValueError("its partition entries have a wrong checksum")
@@ -172,7 +178,15 @@ def _read(disk: BinaryIO) -> Table:
         partitions=tuple(_partitions(raw, header.entry_size, sector_size)),
     )
     _check(table)
+    if min(p.offset for p in table.partitions) < header.entries_at * sector_size + len(raw):
+        raise ValueError("a partition lies over the partition table")
     return table
+
+
+def _is_hybrid(mbr: bytes) -> bool:
+    """Say whether the MBR tells another story than the GPT (empty entries tell none)."""
+    kinds = {mbr[at + 4] for at in range(MBR_FIRST_ENTRY, 510, 16)}
+    return mbr[510:] == b"\x55\xaa" and not kinds <= {0, PROTECTIVE}
 
 
 def _what_else(mbr: bytes) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 
 from retrofit.errors import SourceError
+
+PLAIN = re.compile(r"[a-z0-9._-]{0,64}")
+"""What os-release(5) allows in these fields: they become environment and paths of the build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +40,18 @@ def parse_os_release(text: str) -> OsRelease:
             "the source's /etc/os-release names no operating system",
             hint="stock cloud images of Ubuntu and Debian have one",
         )
-    return OsRelease(
+    found = OsRelease(
         id=fields["ID"],
         version_id=fields.get("VERSION_ID", ""),
         codename=fields.get("VERSION_CODENAME") or fields.get("UBUNTU_CODENAME", ""),
     )
+    for said in (found.id, found.version_id, found.codename):
+        if not PLAIN.fullmatch(said) or said.startswith((".", "-")):
+            raise SourceError(
+                f"the source's /etc/os-release says {said[:80]!r}, which is no name or version",
+                hint="take the image from its publisher once more",
+            )
+    return found
 
 
 def check_os(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from oslo_utils.imageutils import format_inspector
@@ -10,6 +11,11 @@ from retrofit.errors import SourceError
 
 # The inspector calls a raw disk by the partition table it sees.
 _RAW = ("raw", "gpt")
+MAX_VIRTUAL_SIZE = 256 * 1024**3
+"""Bytes. A stock image's disk has some GiB; what claims to be huge is not worth a try."""
+_QCOW2_SIZE = 24
+_QCOW2_CRYPT = 32
+_QCOW2_SNAPSHOTS = 60
 
 
 def source_format(path: Path) -> str:
@@ -27,6 +33,7 @@ def source_format(path: Path) -> str:
         ) from error
     name = str(inspector)
     if name in _RAW:
+        _require_size(path, path.stat().st_size)
         return "raw"
     if name != "qcow2":
         raise SourceError(
@@ -41,7 +48,7 @@ def source_format(path: Path) -> str:
             hint="a stock image is one self-contained file: flatten it with"
             " qemu-img convert -O qcow2, on a machine that trusts it",
         ) from error
-    _refuse_encryption(path)
+    _refuse_what_no_publisher_makes(path)
     return "qcow2"
 
 
@@ -52,12 +59,27 @@ def _reasons(error: Exception) -> str:
     return str(error)
 
 
-def _refuse_encryption(path: Path) -> None:
-    # Bytes 32 to 35 of a qcow2 header: crypt_method (QEMU, docs/interop/qcow2.txt).
+def _refuse_what_no_publisher_makes(path: Path) -> None:
+    """Look at the rest of a qcow2 header (QEMU, docs/interop/qcow2.txt)."""
     with path.open("rb") as file:
-        header = file.read(36)
-    if header[32:36] != bytes(4):
+        header = file.read(104).ljust(104, b"\0")
+    if struct.unpack_from(">I", header, _QCOW2_CRYPT) != (0,):
         raise SourceError(
             f"source {path} is refused: Image is encrypted",
             hint="decrypt it with qemu-img convert first",
+        )
+    if struct.unpack_from(">I", header, _QCOW2_SNAPSHOTS) != (0,):
+        raise SourceError(
+            f"source {path} is refused: Image has internal snapshots",
+            hint="flatten it with qemu-img convert -O qcow2, on a machine that trusts it",
+        )
+    _require_size(path, *struct.unpack_from(">Q", header, _QCOW2_SIZE))
+
+
+def _require_size(path: Path, size: int) -> None:
+    if size > MAX_VIRTUAL_SIZE:
+        raise SourceError(
+            f"source {path} is refused: its disk has {size >> 30} GiB, and at most"
+            f" {MAX_VIRTUAL_SIZE >> 30} GiB are taken",
+            hint="take a stock image from its publisher",
         )

@@ -17,6 +17,9 @@ HINT = (
     "a stock cloud image has a GPT, an ext4 root (label cloudimg-rootfs), and perhaps"
     " an ext4 /boot (label BOOT)"
 )
+# They become arguments and files of the build.
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,15}|")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,12 @@ def _boot(probed: tuple[Content, ...], root: Content) -> Content | None:
 
 def _examined(path: Path, found: Content, mount_point: str) -> Filesystem:
     offset = found.partition.offset
+    if not _LABEL.fullmatch(found.label) or not _UUID.fullmatch(found.uuid):
+        raise SourceError(
+            f"the filesystem of partition {found.partition.number} of {path.name} has the label"
+            f" {found.label!r} and the UUID {found.uuid!r}: these are no names",
+            hint=HINT,
+        )
     superblock = ext4.superblock(path, offset)
     if superblock.blocks * superblock.block_size > found.partition.size:
         raise SourceError(

@@ -126,7 +126,8 @@ def clear(path: Path) -> list[str]:
         return found
     if path.exists():
         found.append(f"directory {path}")
-        shutil.rmtree(path, ignore_errors=True)
+        with suppress(RecursionError):  # an image's tree may be deeper than Python goes
+            shutil.rmtree(path, ignore_errors=True)
         if path.exists():
             # Made by root where we are somebody else.
             _as_root("rm", "--recursive", "--force", "--one-file-system", str(path))

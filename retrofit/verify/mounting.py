@@ -43,7 +43,7 @@ def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
         try:
             process.run(
                 ["qemu-img", "convert", "-f", disk_format, "-O", "raw", "-W", "-m", "16",
-                 image, raw],
+                 image.absolute(), raw.absolute()],
                 timeout=CONVERT_TIMEOUT,
             )  # fmt: skip
         except process.CommandError as error:
@@ -54,6 +54,13 @@ def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
         disk = inspect(raw)
         for filesystem in disk.mounted:
             target = root / filesystem.mount_point.lstrip("/")
+            # mount(8) would follow a link of the image to a directory of this host.
+            if target.is_symlink() or not target.is_dir():
+                raise VerifyError(
+                    f"{filesystem.mount_point} of {image.name} is no directory: nothing is mounted"
+                    " there",
+                    hint="an amphora image has a directory for each of its filesystems",
+                )
             offset, size = filesystem.partition.offset, filesystem.partition.size
             options = f"{OPTIONS},loop,offset={offset},sizelimit={size}"
             try:

@@ -6,6 +6,7 @@ means the image's, never the host's. Nothing in the tree is executed.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import stat
@@ -15,6 +16,8 @@ from pathlib import Path, PurePosixPath
 MAX_LINKS = 40
 """As many as Linux follows before ELOOP."""
 MAX_TEXT = 4 * 1024 * 1024
+MAX_RECORD = 64 * 1024 * 1024
+"""Bytes of the longest record, dpkg's among them (some MiB), that is read whole."""
 
 
 class Tree:
@@ -79,19 +82,26 @@ class Tree:
         return str(found.readlink()) if found is not None and found.is_symlink() else None
 
     def text(self, path: str) -> str | None:
-        """Return a file's text; None when there is no such file."""
+        """Return a file's text, 4 MiB of it at most; None when there is no such file."""
+        return self._text(path, MAX_TEXT)
+
+    def text_whole(self, path: str) -> str | None:
+        """Return the text of a long record such as dpkg's; None when there is no such file.
+
+        Raises OSError when it is longer than any such record: half of it would mislead.
+        """
         found = self.resolve(path)
+        if found is not None and found.is_file() and found.stat().st_size > MAX_RECORD:
+            raise OSError(errno.EFBIG, "is too long for what it should be", path)
+        return self._text(path, MAX_RECORD)
+
+    def _text(self, path: str, limit: int) -> str | None:
+        found = self.resolve(path)
+        # Nothing but a regular file: the open of a fifo would wait for ever.
         if found is None or not found.is_file():
             return None
         with found.open("rb") as stream:
-            return stream.read(MAX_TEXT).decode(errors="replace")
-
-    def text_whole(self, path: str) -> str | None:
-        """Return a file's text however long it is: for records such as dpkg's."""
-        found = self.resolve(path)
-        if found is None or not found.is_file():
-            return None
-        return found.read_text(errors="replace")
+            return stream.read(limit).decode(errors="replace")
 
     def names(self, directory: str) -> list[str]:
         """Return the names in a directory, sorted; none when it is not there."""
@@ -113,9 +123,17 @@ class Tree:
         found = self.resolve(directory)
         if found is None or not found.is_dir():
             return
-        for parent, _, files in os.walk(found):
-            for name in sorted(files):
-                yield "/" + str((Path(parent) / name).relative_to(self.root))
+        # Not os.walk: it recurses, and passes over in silence what it cannot list. Directories
+        # deeper than a path can name end this with OSError.
+        pending = [found]
+        while pending:
+            with os.scandir(pending.pop()) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(Path(entry.path))
+                else:
+                    yield "/" + str(Path(entry.path).relative_to(self.root))
 
     def which(self, command: str) -> str | None:
         """Return where a service or root's shell would find a command."""

@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def look(settings: Settings, *, runs: int = 12) -> dict[str, LocalFacts]:
     reports: dict[str, list[dict[str, Any]]] = {}
     unfinished: list[Path] = []
     for directory in directories:
-        report = past_run(read_report(directory))
-        if not (directory / REPORT).exists():
+        written = _written(directory)
+        report = None if written is None else _report(directory, written)
+        if written is None:
             unfinished.append(directory)
         elif report is not None and report["run_id"] == directory.name:
             reports.setdefault(report["target"], []).append(report)
@@ -94,6 +96,20 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     return bool(struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK)
+
+
+def _written(directory: Path) -> int | None:
+    """Return when a run's report was written, in nanoseconds; None where there is none yet."""
+    try:
+        return (directory / REPORT).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=512)
+def _report(directory: Path, _written: int) -> dict[str, Any] | None:
+    """Read a report once: whoever looks every few seconds finds most of them unchanged."""
+    return past_run(read_report(directory))
 
 
 def _going(

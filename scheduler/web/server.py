@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,17 +27,12 @@ HEADER_BYTES = 16 * 1024
 
 
 @contextmanager
-def serving(settings: Callable[[], Settings]) -> Iterator[str | None]:
-    """Serve for the length of the block, where that is configured; yields the address or None.
-
-    `settings` returns what is in force. An address that cannot be used is logged: the images
-    matter more than the page.
-    """
-    web = settings().web
-    if not web.enabled:
-        yield None
-        return
-    with Snapshot(settings) as snapshot, served(Application(snapshot, settings), web) as address:
+def snapshot_served(settings: Callable[[], Settings]) -> Iterator[str | None]:
+    """Serve a snapshot that is renewed as long as the block lasts."""
+    with (
+        Snapshot(settings) as snapshot,
+        served(Application(snapshot, settings), settings().web) as address,
+    ):
         yield address
 
 
@@ -51,6 +47,8 @@ def served(application: Application, web: WebSettings) -> Iterator[str | None]:
     thread.start()
     address = url_of(web.address, int(server.effective_port))
     log.info("status page served", url=address)
+    if not ipaddress.ip_address(web.address).is_loopback:
+        log.warning("status page is read by whoever reaches it", address=web.address)
     try:
         yield address
     finally:

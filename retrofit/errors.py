@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from retrofit.redaction import redacted
+
 
 class RetrofitError(Exception):
     """A failure that an operator can understand: what happened, to what, and the way out."""
@@ -12,9 +14,10 @@ class RetrofitError(Exception):
     code: ClassVar[str] = "internal"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # Addresses with credentials come from the configuration, and from libraries' messages.
+        self.message = redacted(message)
+        self.hint = None if hint is None else redacted(hint)
+        super().__init__(self.message)
 
 
 class ConfigError(RetrofitError):

@@ -11,6 +11,7 @@ from retrofit.dib import build, recipe_for
 from retrofit.dib.work_directory import sweep, work_directory
 from retrofit.errors import ConfigError
 from retrofit.model import BuiltImage
+from retrofit.places import make_places
 from retrofit.progress import Progress
 
 
@@ -27,6 +28,7 @@ def build_file(
     if not output.parent.is_dir():
         raise ConfigError(f"{output.parent} is not a directory", hint="create it first")
     name = f"build-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    make_places(settings.paths.work, settings.paths.cache)
     root = settings.paths.work / "files"
     sweep(root)
     log_file = output.with_name(output.name + ".log")

@@ -13,6 +13,7 @@ from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
 from retrofit.interrupts import GivingUp
 from retrofit.lock import held
 from retrofit.notify import conclude
+from retrofit.places import make_places
 from retrofit.report import Action, RunReport
 from retrofit.run_logs import prune, story_kept, write_report
 
@@ -27,9 +28,11 @@ def recorded(
     What ends by another run's lock leaves no log directory.
     """
     report = _new_report(target, settings, action)
+    make_places(settings.paths.state)
     with structlog.contextvars.bound_contextvars(run_id=report.run_id, target=target.name):
         try:
             with held(settings.lock, settings.paths.state, target.name):
+                make_places(settings.paths.cache, settings.paths.work, settings.paths.logs)
                 _make_log_directory(report)
                 with story_kept(report.log_dir):
                     _guarded(report, work)

@@ -14,6 +14,7 @@ import structlog
 
 from retrofit.errors import BusyError, RetrofitError
 from retrofit.model import Source, Verdict
+from retrofit.redaction import redacted_document
 from retrofit.trust import Trust
 
 log = structlog.get_logger(__name__)
@@ -73,7 +74,7 @@ class RunReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON types; the keys are a contract that only grows."""
-        return {
+        document: dict[str, Any] = {
             "run_id": self.run_id,
             "target": self.target,
             "action": self.action,
@@ -103,6 +104,7 @@ class RunReport:
             "error": None if self.error is None else error_as_dict(self.error),
             "log_dir": str(self.log_dir),
         }
+        return {key: redacted_document(value) for key, value in document.items()}
 
 
 def error_as_dict(error: RetrofitError) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from retrofit.progress import Progress
+from retrofit.redaction import redact_event
 from retrofit.run_logs import keep_story
 
 QUIET_SECONDS = 30.0
@@ -32,6 +33,7 @@ def configure_logging(*, verbose: bool) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            redact_event,
             keep_story,
             renderer,
         ],

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from retrofit.progress import Progress
+from retrofit.redaction import redact_event
 from retrofit.run_logs import keep_story
 from retrofit.terminal import logged_progress
 from scheduler import juju
@@ -28,6 +29,7 @@ def story_to_juju() -> Iterator[None]:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            redact_event,
             keep_story,
             line_for_people,
         ],

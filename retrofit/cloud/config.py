@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import stat
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import openstack.config
 import openstack.exceptions
+import structlog
 from keystoneauth1 import exceptions as ks_exc
 
 from retrofit.config import CloudSettings
 from retrofit.errors import ConfigError
+
+log = structlog.get_logger(__name__)
 
 
 def cloud_region(settings: CloudSettings) -> Any:
@@ -44,4 +50,16 @@ def cloud_region(settings: CloudSettings) -> Any:
             hint=f"set cloud.name to a cloud of clouds.yaml (it has: {known}),"
             " or set OS_AUTH_URL and the other OS_* variables",
         )
+    _warn_of_readers(getattr(loader, "config_filename", None))
     return region
+
+
+@cache
+def _warn_of_readers(path: str | None) -> None:
+    """Warn, once, of a clouds.yaml with a password that every user of this machine can read."""
+    try:
+        mode = Path(path).stat().st_mode if path else 0
+    except OSError:
+        return
+    if mode & stat.S_IROTH:
+        log.warning("everybody can read the cloud's credentials", file=path)

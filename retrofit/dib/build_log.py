@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retrofit.progress import Progress
+from retrofit.redaction import redacted
 
 # Phase as disk-image-create announces it -> how far the whole of it is then, as measured.
 PHASES = {
@@ -92,6 +93,21 @@ def lines_that_matter(log_file: Path) -> list[str]:
         if found:
             return list(_unique(told[at] for at in found))[-SHOWN:]
     return told[-SHOWN:]
+
+
+def redact(log_file: Path) -> None:
+    """Mask the credentials in addresses that a build's programs printed. Raises OSError."""
+    partial = log_file.with_name(f"{log_file.name}.partial")
+    try:
+        with log_file.open(errors="surrogateescape") as told:
+            if not any(redacted(line) != line for line in told):
+                return
+            told.seek(0)
+            with partial.open("w", errors="surrogateescape") as kept:
+                kept.writelines(redacted(line) for line in told)
+        partial.replace(log_file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _unique(lines: Iterator[str]) -> Iterator[str]:

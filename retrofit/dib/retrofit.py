@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import structlog
 from retrofit import disk, process
 from retrofit.config import BuildSettings
 from retrofit.dib import preflight
-from retrofit.dib.build_log import PhaseReader, lines_that_matter
+from retrofit.dib.build_log import PhaseReader, lines_that_matter, redact
 from retrofit.dib.plan import MEBIBYTE, BuildPaths, plan_build, supervised
 from retrofit.dib.recipe import Recipe, gather
 from retrofit.dib.work_directory import BUILD, clear, uninterrupted
@@ -120,6 +121,8 @@ def build(
         image = _finish(job, stock)
     finally:
         with uninterrupted():
+            with suppress(OSError):
+                redact(job.log_file)
             clear(job.paths.directory)
             job.part.unlink(missing_ok=True)
     progress("built", 1.0)

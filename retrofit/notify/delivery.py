@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import structlog
@@ -17,6 +18,7 @@ import structlog
 from retrofit import __version__, process
 from retrofit.config import NotifySettings
 from retrofit.notify.outbox import Letter, Outbox
+from retrofit.redaction import MASK, redacted
 
 log = structlog.get_logger(__name__)
 
@@ -136,9 +138,19 @@ def post(settings: NotifySettings, change: dict[str, Any]) -> None:
         ) as answer:
             status = answer.status_code
     except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-        raise UndeliveredError(f"{type(error).__name__}: {error}") from error
+        said = _without_path(f"{type(error).__name__}: {error}", settings)
+        raise UndeliveredError(said) from error
     if not 200 <= status < 300:
         raise UndeliveredError(f"the receiver answered {status}")
+
+
+def _without_path(said: str, settings: NotifySettings) -> str:
+    """Take the webhook's path out of a message: who knows it can often write to the webhook."""
+    parts = urlsplit(str(settings.url))
+    for secret in (parts.query, parts.path):
+        if len(secret) > 1:
+            said = said.replace(secret, MASK)
+    return redacted(said)
 
 
 def send_test(settings: NotifySettings) -> dict[str, str | None]:

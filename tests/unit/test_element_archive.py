@@ -49,7 +49,11 @@ Components: main
 
 def _mirrored(file: Path, text: str, *, archive: str = "", security: str = "") -> str:
     file.write_text(text)
-    result = run(sys.executable, MIRROR, file, "--archive", archive, "--security", security)
+    result = run(
+        *(sys.executable, MIRROR, file),
+        DIB_DISTRIBUTION_MIRROR=archive,
+        DIB_STOCK_SECURITY_MIRROR=security,
+    )
     assert result.returncode == 0, result.stderr
     return file.read_text()
 

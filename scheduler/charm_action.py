@@ -75,7 +75,7 @@ class Given:
         return ConfigError(
             f"parameter {name} of action {self.action} is {self.values[name]!r}, expected"
             f" {expected}",
-            hint=f"juju show-action retrofit {self.action}",
+            hint=f"juju show-action {_application()} {self.action}",
         )
 
 
@@ -152,7 +152,8 @@ def pause(given: Given) -> Result:
     reason, until = given.text("reason"), given.text("until")
     if reason is None:
         raise ConfigError(
-            "a pause needs a reason", hint='juju run retrofit/leader pause reason="moving racks"'
+            "a pause needs a reason",
+            hint=f'juju run {_application()}/leader pause reason="moving racks"',
         )
     now = datetime.now(UTC)
     try:
@@ -241,6 +242,10 @@ def _done(name: str, values: Mapping[str, Any]) -> Result:
 
 def _failed(error: RetrofitError) -> Result:
     return Result(facts=_of_error(error), error=error)
+
+
+def _application() -> str:
+    return os.environ.get("JUJU_UNIT_NAME", "retrofit/0").partition("/")[0]
 
 
 def _of_error(error: RetrofitError) -> Facts:

@@ -132,12 +132,13 @@ def test_failed_run_tells_juju_why_and_what_to_do(unit: Stage, juju: JujuTools) 
     assert told.results["error-message"] in told.failed
 
 
-def test_status_without_and_with_an_image(unit: Stage, juju: JujuTools) -> None:
-    told = juju.run("status")
-    assert (told.exit_code, told.failed) == (0, None)
+def test_status_without_and_with_an_image(unit: Stage, here: Any, juju: JujuTools) -> None:
+    told = here("status")
+    assert told.failed is None
     assert (told.results["state"], told.results["image-id"]) == ("never_run", "")
     made = unit.promoted("20260911", days=3)
     told = juju.run("status")
+    assert (told.exit_code, told.failed, told.stderr) == (0, None, "")
     assert told.results["image-id"] == told.results["octavia-takes"] == made
     assert told.results["image-age-days"] == "3.0"
     assert (told.results["source-version"], told.results["paused"]) == ("20260911", "no")
@@ -193,7 +194,9 @@ def test_pause_keeps_runs_back_until_resume(unit: Stage, here: Any) -> None:
     assert (told.failed, told.results["was-paused-reason"]) == (None, "")
 
 
-def test_what_keystone_tells_the_charm_opens_the_cloud(stage: Stage, juju: JujuTools) -> None:
+def test_what_keystone_tells_the_charm_opens_the_cloud(
+    stage: Stage, juju: JujuTools, here: Any
+) -> None:
     """From relation data and the charm's default options to an answer of the real cloud."""
     account = next(each for each in accounts.ACCOUNTS if each.cloud == stage.site.cloud)
     known = accounts.auth_of(account, stage.site.keystone_url)
@@ -234,7 +237,7 @@ def test_what_keystone_tells_the_charm_opens_the_cloud(stage: Stage, juju: JujuT
     config = stage.directory / "charm.toml"
     config.write_text(options.toml({**document, "paths": paths}))
     juju.environment["RETROFIT_CONFIG"] = str(config)
-    told = juju.run("status")
+    told = here("status")
     assert (told.failed, told.results["image-id"]) == (None, made)
     assert told.results["octavia-takes"] == made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from textwrap import shorten
 from typing import Any, Literal
 
 from retrofit.config import Settings
@@ -32,6 +33,8 @@ STATES: Mapping[State, str] = {
     "good": "good",
 }
 """Every state that a target can be in, and what people are shown."""
+LONGEST = 300
+"""Letters of a message that a sentence repeats; the report has all of it."""
 HOW_VERIFIED = {
     "boot-kvm": "verified by booting it",
     "boot-tcg": "verified by booting it",
@@ -166,6 +169,6 @@ def _error_of(document: Mapping[str, Any]) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Give a message its full stop, and one line."""
-    line = " ".join(text.split())
+    """Give a message its full stop, and one line of a length that people read."""
+    line = shorten(text, width=LONGEST, placeholder=" ...")
     return line if line.endswith((".", "!", "?")) else f"{line}."

@@ -13,6 +13,7 @@ import requests
 from markupsafe import escape
 from prometheus_client.parser import text_string_to_metric_families
 
+from retrofit.chronicle import read_chronicle
 from retrofit.overview import overview_now
 from retrofit.settings_file import load
 from scheduler.web.page import status_page
@@ -64,6 +65,9 @@ def test_each_turn_of_a_targets_life_is_told_alike_by_all(stage: Stage, tmp_path
     table = stage.retrofit("status").stdout
     assert after["summary"] in table
     assert after["next_run"]["sentence"] in table
+    remembered = read_chronicle(stage.path("state"), "default")
+    assert remembered.image_id == published
+    assert remembered.image_created_at == after["promoted"]["created_at"]
     metrics = numbers(textfile.read_text())
     assert state_of(metrics) == "good"
     assert metrics["retrofit_runs_total"][("published", "default")] == 1

@@ -221,3 +221,16 @@ def test_dashboard_and_rules_use_metrics_that_exist(file: str) -> None:
     used = set(re.findall(r"\bretrofit_\w+", (ROOT / "monitoring" / file).read_text()))
     assert used
     assert used <= names
+
+
+def test_a_message_of_many_lines_is_told_in_short() -> None:
+    scene = standings.failed()
+    error = {"code": "build", "message": "it broke\n" * 500, "hint": None}
+    first, *rest = scene.local.reports
+    reports = ({**first, "error": error}, *rest)
+    scene = replace(scene, local=replace(scene.local, reports=reports))
+    document = standings.document(scene)
+    (target,) = document["targets"]
+    assert len(target["summary"]) < 500
+    assert target["runs"][0]["error"]["message"] == error["message"]
+    assert status_page(document).count("it broke") < 200

@@ -16,6 +16,8 @@ def _an_address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("expected an address that begins with http:// or https://")
+    if parts.username or parts.password:
+        raise ValueError("credentials belong into ~/.netrc, not into the address")
     return text
 
 
@@ -23,7 +25,9 @@ class NotifySettings(Section):
     """Who is told when the state of a target changes."""
 
     url: Annotated[Word, AfterValidator(_an_address)] | None = Field(
-        None, description="Webhook that gets each change of state as a JSON POST."
+        None,
+        description="Webhook that gets each change of state as a JSON POST. No secret: it is"
+        " shown like every setting.",
     )
     secret_file: File | None = Field(
         None,

@@ -153,6 +153,13 @@ def _without_path(said: str, settings: NotifySettings) -> str:
     return redacted(said)
 
 
+def _why(error: Exception) -> str:
+    """Say what kept a request from being answered, without the address that requests repeats."""
+    cause = error.args[0] if error.args else error
+    reason = getattr(cause, "reason", None) or error
+    return f"{type(error).__name__}: {reason}"
+
+
 def send_test(settings: NotifySettings) -> dict[str, str | None]:
     """Send a test to everybody who is to be told; say of each what went wrong, None if nothing."""
     now = datetime.now(UTC)

@@ -332,3 +332,23 @@ def test_a_test_is_sent_and_its_failure_told(tmp_path: Path, receiver: Receiver)
     nobody = command_line(tmp_path, "--test")
     assert isinstance(nobody.exception, ConfigError)
     assert command_line(tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize("url", ["http://user:word@host/", "ftp://host/", "host", "http://"])
+def test_addresses_that_are_none_or_hold_a_password_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"expected an address|credentials belong"):
+        NotifySettings(url=url)
+
+
+def test_a_receiver_that_is_not_there_is_told_without_its_whole_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as gone:
+        url = f"{gone.url}/token"
+    settings = settings_for(tmp_path, url=url)
+    spool(settings, monkeypatch, "failed")
+    deliver_now(settings)
+    ((letter,),) = Outbox(settings.paths.state).letters()
+    assert letter.last_error is not None
+    assert "Connection refused" in letter.last_error
+    assert "token" not in letter.last_error

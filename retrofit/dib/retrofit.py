@@ -18,6 +18,7 @@ from retrofit import disk, process
 from retrofit.config import BuildSettings
 from retrofit.dib import preflight
 from retrofit.dib.build_log import PhaseReader, lines_that_matter, redact
+from retrofit.dib.package_cache import package_cache
 from retrofit.dib.plan import MEBIBYTE, BuildPaths, plan_build, supervised
 from retrofit.dib.recipe import Recipe, gather
 from retrofit.dib.work_directory import BUILD, clear, uninterrupted
@@ -82,49 +83,51 @@ def build(
     began = time.monotonic()
     # qemu-img takes what stands before a colon for a protocol, unless a slash comes first.
     source = source.absolute()
-    job = _Job(
-        recipe=recipe,
-        settings=settings,
-        architecture=DEBIAN_ARCHITECTURES[architecture],
-        paths=BuildPaths(
-            # The kernel names backing files and mount points by their real paths.
-            directory=work_dir.resolve() / BUILD,
-            cache=cache_dir.absolute(),
-            tools=Path(sys.executable).parent,
-        ),
-        log_file=log_file,
-        result=output or work_dir / f"amphora.{settings.format}",
-        progress=progress,
-    )
-    progress("examining the source", 0.0)
-    found_format = disk.source_format(source)
-    if source_format not in (None, found_format):
-        raise SourceError(
-            f"source {source} is {found_format}, but its record says {source_format}",
-            hint="choose another source, or correct the record",
+    directory = work_dir.resolve() / BUILD
+    with package_cache(cache_dir.absolute(), directory / "cache") as cache:
+        job = _Job(
+            recipe=recipe,
+            settings=settings,
+            architecture=DEBIAN_ARCHITECTURES[architecture],
+            paths=BuildPaths(
+                # The kernel names backing files and mount points by their real paths.
+                directory=directory,
+                cache=cache,
+                tools=Path(sys.executable).parent,
+            ),
+            log_file=log_file,
+            result=output or work_dir / f"amphora.{settings.format}",
+            progress=progress,
         )
-    preflight.check_tools(job.paths.tools)
-    preflight.check_privilege()
-    _claim(job.paths.directory)
-    try:
-        _make_directories(job)
-        gather(recipe, job.paths.elements)
-        tmpfs = _check_resources(job, source, found_format)
-        progress("copying the source's disk", 0.02)
-        _copy_disk(source, found_format, job.paths.disk)
-        progress("examining the source", 0.06)
-        stock = disk.inspect(job.paths.disk)
-        if expected_os is not None:
-            disk.check_os(stock.os, *expected_os, allow_mismatch=allow_os_mismatch)
-        log.info("retrofit started", os=str(stock.os), tmpfs=tmpfs, log_file=str(log_file))
-        _run(job, stock, tmpfs=tmpfs)
-        image = _finish(job, stock)
-    finally:
-        with uninterrupted():
-            with suppress(OSError):
-                redact(job.log_file)
-            clear(job.paths.directory)
-            job.part.unlink(missing_ok=True)
+        progress("examining the source", 0.0)
+        found_format = disk.source_format(source)
+        if source_format not in (None, found_format):
+            raise SourceError(
+                f"source {source} is {found_format}, but its record says {source_format}",
+                hint="choose another source, or correct the record",
+            )
+        preflight.check_tools(job.paths.tools)
+        preflight.check_privilege()
+        _claim(job.paths.directory)
+        try:
+            _make_directories(job)
+            gather(recipe, job.paths.elements)
+            tmpfs = _check_resources(job, source, found_format)
+            progress("copying the source's disk", 0.02)
+            _copy_disk(source, found_format, job.paths.disk)
+            progress("examining the source", 0.06)
+            stock = disk.inspect(job.paths.disk)
+            if expected_os is not None:
+                disk.check_os(stock.os, *expected_os, allow_mismatch=allow_os_mismatch)
+            log.info("retrofit started", os=str(stock.os), tmpfs=tmpfs, log_file=str(log_file))
+            _run(job, stock, tmpfs=tmpfs)
+            image = _finish(job, stock)
+        finally:
+            with uninterrupted():
+                with suppress(OSError):
+                    redact(job.log_file)
+                clear(job.paths.directory)
+                job.part.unlink(missing_ok=True)
     progress("built", 1.0)
     log.info("retrofit finished", seconds=round(time.monotonic() - began), size=image.size)
     return image

@@ -1,0 +1,48 @@
+"""Downloaded packages, kept from build to build: for one build at a time, and not for ever."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+LIMIT = 2 * 1024**3
+"""Bytes of downloaded packages that a build may find; the longest-kept go first."""
+
+
+@contextmanager
+def package_cache(shared: Path, private: Path) -> Iterator[Path]:
+    """Yield `shared`, or `private` while another build of this machine uses the shared one.
+
+    apt locks its cache, and gives up at once where that is locked already.
+    """
+    try:
+        shared.mkdir(parents=True, exist_ok=True)
+        lock = (shared / "packages.lock").open("w")
+    except OSError:
+        yield shared  # the build itself says what is wrong with it
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            log.info("package cache in use by another build", cache=str(shared))
+            yield private
+            return
+        _prune(shared / "dib")
+        yield shared
+
+
+def _prune(directory: Path) -> None:
+    """Delete packages beyond the limit; when one was downloaded is what its ctime says."""
+    kept = 0
+    found = [(path, path.lstat()) for path in directory.rglob("*.deb")]
+    for path, facts in sorted(found, key=lambda one: one[1].st_ctime, reverse=True):
+        kept += facts.st_size
+        if kept > LIMIT:
+            path.unlink(missing_ok=True)

@@ -16,13 +16,16 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from retrofit.config import NotifySettings, WebSettings
+from retrofit.audit import audit
+from retrofit.config import NotifySettings, Target, WebSettings
 from retrofit.metrics import exposition, write_textfile
+from retrofit.model import Amphora
 from retrofit.overview import STATES, overview, standing
 from retrofit.render import show_status
 from scheduler.web.page import status_page
 from tests.unit import standings
 from tests.unit.standings import NOW
+from tests.unit.test_audit import OLD, PROMOTED, census_of, runs_on
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((resources.files("retrofit.overview") / "status.schema.json").read_text())
@@ -234,3 +237,44 @@ def test_a_message_of_many_lines_is_told_in_short() -> None:
     assert len(target["summary"]) < 500
     assert target["runs"][0]["error"]["message"] == error["message"]
     assert status_page(document).count("it broke") < 200
+
+
+def audited(*amphorae: Amphora, unknown: str | None = None) -> dict[str, Any]:
+    """The overview of a target in order, with a real audit in it."""
+    scene, target = standings.good(), Target()
+    found = audit(target, census_of(*amphorae, unknown=unknown), configured=(target,))
+    return standings.document(replace(scene, cloud=replace(scene.cloud, audit=found)))
+
+
+def test_what_the_audit_finds_is_on_the_page_and_in_the_metrics() -> None:
+    document = audited(
+        runs_on(PROMOTED, "id-of-web", role="MASTER"),
+        runs_on(OLD, "id-of-web", role="BACKUP"),
+        runs_on(OLD, "id-of-db"),
+        runs_on("deleted-image", None, number=2),
+    )
+    jsonschema.validate(document, SCHEMA)
+    page, metrics = status_page(document), samples(document)
+    assert "4 amphorae of 2 load balancers" in page
+    assert "2 load balancers to fail over" in page
+    assert "no outage: one of its two amphorae serves" in page
+    assert metrics["retrofit_outdated_load_balancers"] == {("default",): 2}
+    assert metrics["retrofit_outdated_amphorae"] == {("default",): 3}
+    assert {key: number for key, number in metrics["retrofit_amphorae"].items() if number} == {
+        (PROMOTED.id, "default"): 1,
+        (OLD.id, "default"): 2,
+        ("deleted-image", "default"): 1,
+    }
+    ages = metrics["retrofit_amphora_image_age_seconds"]
+    assert ("deleted-image", "default") not in ages
+    assert ages[(OLD.id, "default")] > ages[(PROMOTED.id, "default")]
+
+
+def test_what_octavia_does_not_tell_is_said_to_be_unknown() -> None:
+    document = audited(unknown="Octavia does not answer these credentials")
+    jsonschema.validate(document, SCHEMA)
+    metrics = samples(document)
+    assert "Not known which image they run on: Octavia does not answer" in status_page(document)
+    assert metrics["retrofit_octavia_answers"] == {("default",): 0}
+    assert "retrofit_amphorae" not in metrics
+    assert "retrofit_outdated_load_balancers" not in metrics

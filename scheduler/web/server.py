@@ -28,11 +28,15 @@ HEADER_BYTES = 16 * 1024
 
 @contextmanager
 def snapshot_served(settings: Callable[[], Settings]) -> Iterator[str | None]:
-    """Serve a snapshot that is renewed as long as the block lasts."""
-    with (
-        Snapshot(settings) as snapshot,
-        served(Application(snapshot, settings), settings().web) as address,
-    ):
+    """Serve a snapshot that is renewed as long as the block lasts; yields None where it fails."""
+    try:
+        snapshot = Snapshot(settings)
+        application = Application(snapshot, settings)
+    except Exception:  # whatever it is, it is no reason to keep no image current
+        log.exception("status page not served")
+        yield None
+        return
+    with snapshot, served(application, settings().web) as address:
         yield address
 
 

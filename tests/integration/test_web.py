@@ -338,6 +338,17 @@ def test_a_port_in_use_keeps_nobody_from_working(
             assert address is None
 
 
+def test_a_bug_of_the_page_keeps_nobody_from_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> str:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(snapshots, "status_page", broken)
+    with serving(lambda: settings_for(tmp_path)) as address:
+        assert address is None
+
+
 def test_is_gone_when_the_worker_ends(tmp_path: Path) -> None:
     with client_of(settings_for(tmp_path)) as client:
         assert client.ask("/")[0].status == 200

@@ -51,6 +51,7 @@ _NOISE = re.compile(
     r"|debconf: (?:unable to initialize|falling back|\()|dpkg-preconfigure"
 )
 KEPT = 400
+LONGEST = 500
 SHOWN = 8
 
 
@@ -86,7 +87,7 @@ def plain(line: str) -> str:
 def lines_that_matter(log_file: Path) -> list[str]:
     """Return the few lines, in their order, that tell why a build failed."""
     with log_file.open(errors="replace") as log:
-        tail = deque((plain(line.rstrip()) for line in log), maxlen=KEPT)
+        tail = deque((plain(line[:LONGEST].rstrip()) for line in log), maxlen=KEPT)
     told = [line for line in tail if line.strip() and not _NOISE.search(line)]
     for reason in _REASONS:
         found = [at for at, line in enumerate(told) if reason.search(line)]

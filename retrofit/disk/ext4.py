@@ -78,6 +78,9 @@ def parse_superblock(text: str) -> Superblock:
             "the filesystem's journal is on another device",
             hint="a stock image's filesystem has its journal inside",
         )
+    blocks = number("Block count", least=1)
+    if max(number("Free blocks"), number("Reserved block count")) > blocks:
+        raise SourceError("the filesystem's superblock says that more is free than there is")
     label = fields.get("Filesystem volume name", "")
     features = fields.get("Filesystem features", "").split()
     return Superblock(
@@ -85,7 +88,7 @@ def parse_superblock(text: str) -> Superblock:
         label="" if label == "<none>" else label,
         features=tuple(name for name in features if name not in _STATES),
         block_size=number("Block size", least=1),
-        blocks=number("Block count", least=1),
+        blocks=blocks,
         free_blocks=number("Free blocks"),
         reserved_blocks=number("Reserved block count"),
         inodes=number("Inode count", least=1),
@@ -135,7 +138,7 @@ def read_text(disk: Path, offset: int, names: tuple[str, ...], *, limit: int = 6
     return ""
 
 
-_STAT = re.compile(r"^Inode: \d+ +Type: (?P<type>[a-z ]+?) +Mode:.*?\bSize: (?P<size>\d+)", re.S)
+_STAT = re.compile(r"^Inode: \d+ +Type: (?P<type>[A-Za-z ]+?) +Mode:.*?\bSize: (?P<size>\d+)", re.S)
 
 
 def _debugfs(request: str, disk: Path, offset: int) -> str:

@@ -23,6 +23,8 @@ from retrofit.verify.record import Record
 from retrofit.verify.tree import Tree
 
 FILESYSTEMS = "filesystems"
+BILL = "bill-of-materials"
+LONGEST_PROPERTY = 255
 
 
 def verify(
@@ -89,15 +91,24 @@ def _look_inside(examination: Examination, record: Record) -> dict[str, str]:
             for number, (name, rule) in enumerate(RULES.items()):
                 examination.progress(f"checking {name}", number / len(RULES))
                 record.attempt(name, partial(rule, subject))
-            sbom.write(subject, examination.log_dir)
-            return _facts(subject)
+            return _taken_down(subject, examination.log_dir, record)
     except SourceError as error:
         record.add(FILESYSTEMS, Outcome.FAILED, error.message, time.monotonic() - started)
         return {}
 
 
+def _taken_down(subject: Subject, log_dir: Path, record: Record) -> dict[str, str]:
+    """Write the bill of materials and return the versions; records that nobody can read fail."""
+    try:
+        sbom.write(subject, log_dir)
+        return _facts(subject)
+    except (OSError, ValueError) as error:
+        record.add(BILL, Outcome.FAILED, f"{type(error).__name__}: {error}", 0.0)
+        return {}
+
+
 def _facts(subject: Subject) -> dict[str, str]:
-    """Read the versions that become image properties."""
+    """Read the versions that become image properties; no longer than those may be."""
     facts = {}
     haproxy = subject.packages.get("haproxy")
     if haproxy is not None:
@@ -108,7 +119,7 @@ def _facts(subject: Subject) -> dict[str, str]:
     kernel = newest_kernel(subject.tree)
     if kernel is not None:
         facts["kernel_version"] = kernel
-    return facts
+    return {name: value[:LONGEST_PROPERTY] for name, value in facts.items()}
 
 
 def _write_checks(record: Record, how: str, facts: dict[str, str], log_dir: Path) -> None:

@@ -1,0 +1,267 @@
+"""What a hostile image's files lead to is its own tree: nothing of the host is written or read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from retrofit.errors import RetrofitError
+from retrofit.verify.mounting import exposed
+from retrofit.verify.tree import Tree
+from tests.hostile import disks as hostile
+from tests.hostile.disks import ROOT_AT, debugfs
+from tests.hostile.door import Door
+from tests.unit import disks
+from tests.unit.disks import MIB
+from tests.unit.element_scripts import ELEMENTS, run
+
+COPY = ELEMENTS / "stock-image/root.d/05-stock-image-copy"
+ROOT_SIZE = hostile.SIZE - 13 * MIB
+DEPTH = 3000
+"""Deeper than Python recurses, and than a path can name."""
+
+LINKS = {
+    "etc": ("symlink etc {victim}",),
+    "var/log": ("mkdir var", "cd var", "symlink log {victim}"),
+    "var/lib/cloud": ("mkdir var", "mkdir var/lib", "cd var/lib", "symlink cloud {victim}"),
+    "tmp": ("symlink tmp {victim}",),
+    "boot": ("symlink boot {victim}",),
+    "usr/sbin": ("cd usr", "symlink sbin {victim}"),
+    "sbin": ("symlink sbin ../../../../../../../../../../../..{victim}",),
+    "root/.cache": ("mkdir root", "cd root", "symlink .cache {victim}"),
+    "etc/apt": ("mkdir etc", "symlink one {victim}", "cd etc", "symlink apt ../one"),
+    "etc/machine-id": ("mkdir etc", "cd etc", "symlink machine-id {victim}/file"),
+    "etc/fstab.stock": ("mkdir etc", "cd etc", "symlink fstab.stock {victim}/file"),
+    "usr/sbin/policy-rc.d": (
+        "mkdir usr/sbin",
+        "cd usr/sbin",
+        "symlink policy-rc.d {victim}/file",
+    ),
+}
+OTHERS = {
+    "etc/fstab is no file": ("mkdir etc", "cd etc", "mknod fstab p"),
+    "etc/machine-id is no file": ("mkdir etc", "cd etc", "mknod machine-id b 7 0"),
+    "usr/sbin/policy-rc.d is no file": ("mkdir usr/sbin", "cd usr/sbin", "mknod policy-rc.d b 7 0"),
+    "etc is no directory": ("mknod etc p",),
+    "srv/disk is a device node": ("mkdir srv", "cd srv", "mknod disk b 8 0"),
+    "srv/memory is a device node": ("mkdir srv", "cd srv", "mknod memory c 1 1"),
+}
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return disks.jammy(tmp_path_factory.mktemp("stock") / "stock.img", size=hostile.SIZE)
+
+
+@pytest.fixture
+def source(stock: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "source.img"
+    shutil.copyfile(stock, copy)
+    return copy
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A directory of the host, which nothing may touch."""
+    directory = tmp_path / "victim"
+    directory.mkdir()
+    (directory / "file").write_text("precious")
+    return directory
+
+
+def assert_untouched(victim: Path) -> None:
+    assert [path.name for path in victim.iterdir()] == ["file"]
+    assert (victim / "file").read_text() == "precious"
+
+
+def copied(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    """Copy a disk's root as a build does, in a mount namespace that takes all mounts with it."""
+    target.mkdir()
+    return run(
+        *("unshare", "--mount", str(COPY)),
+        TARGET_ROOT=str(target),
+        DIB_STOCK_DISK=str(source),
+        DIB_STOCK_FILESYSTEMS=f"{ROOT_AT}:{ROOT_SIZE}:ext4:/",
+    )
+
+
+@pytest.mark.parametrize("path", LINKS)
+def test_a_link_out_of_the_tree_is_refused_by_its_name(
+    source: Path, victim: Path, tmp_path: Path, path: str
+) -> None:
+    debugfs(source, *(request.format(victim=victim) for request in LINKS[path]))
+    done = copied(source, tmp_path / "tree")
+    assert done.returncode == 1
+    told = [line for line in done.stdout.splitlines() if line.startswith("ERROR: ")]
+    assert len(told) == 1
+    assert f"/{path.split('/', maxsplit=1)[0]}" in told[0]
+    assert "out of its own tree" in told[0]
+    assert_untouched(victim)
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_is_neither_file_nor_directory_is_refused(
+    source: Path, tmp_path: Path, what: str
+) -> None:
+    debugfs(source, *OTHERS[what])
+    done = copied(source, tmp_path / "tree")
+    assert done.returncode == 1
+    assert f"ERROR: the source's /{what}" in done.stdout
+
+
+def test_an_ordinary_tree_is_copied(source: Path, tmp_path: Path) -> None:
+    debugfs(source, "mkdir etc", "symlink sbin usr/sbin", "mkdir usr/sbin", "mkdir dev",
+            "mkdir tmp", "cd dev", "mknod console c 5 1", "cd ../tmp", "mkdir left")  # fmt: skip
+    done = copied(source, tmp_path / "tree")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "tree/sbin").readlink() == Path("usr/sbin")
+    assert stat.S_ISCHR((tmp_path / "tree/dev/console").stat().st_mode)
+    assert list((tmp_path / "tree/tmp").iterdir()) == []
+
+
+@contextmanager
+def mounted(source: Path, at: Path) -> Iterator[Path]:
+    at.mkdir()
+    disks.run("mount", "-o", f"loop,offset={ROOT_AT},sizelimit={ROOT_SIZE}", source, at)
+    try:
+        yield at
+    finally:
+        disks.run("umount", at)
+
+
+def make_abyss(root: Path) -> None:
+    """Make directories deeper than a path can name."""
+    place = os.open(root, os.O_RDONLY)
+    for _ in range(DEPTH):
+        os.mkdir("d", dir_fd=place)
+        below = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+
+
+def fill_with_traps(source: Path, at: Path) -> None:
+    with mounted(source, at) as root:
+        make_abyss(root)
+        for name in ("two\nlines", "\x1b]0;title\x07", "a b\tc", "-rf", "*", b"\xff\xfe".decode(
+            errors="surrogateescape"
+        )):  # fmt: skip
+            (root / name).write_text("x")
+        setuid = root / "shell"
+        shutil.copyfile("/bin/true", setuid)
+        setuid.chmod(0o6755)
+        with (root / "large").open("wb") as file:
+            file.truncate(1 << 33)
+
+
+def test_a_build_of_a_tree_that_leads_out_ends_with_its_path(
+    door: Door, source: Path, victim: Path
+) -> None:
+    debugfs(source, "mkdir var", "cd var", f"symlink log {victim}")
+    outcome = door.build(source)
+    assert outcome.code == 5
+    assert f"the source's /var/log leads to {victim}, out of its own tree" in outcome.err
+    assert_untouched(victim)
+    door.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_build_of_a_tree_full_of_traps_leaves_nothing(
+    door: Door, source: Path, tmp_path: Path
+) -> None:
+    door.configure("[build]\ntmpfs = false\n")
+    fill_with_traps(source, tmp_path / "filled")
+    outcome = door.build(source)
+    # cp(1) comes as far as a path can name.
+    assert outcome.code == 5
+    assert "05-stock-image-copy" in outcome.err
+    assert len(outcome.err) < 32 * 1024, "names of the image must not drown the message"
+    door.assert_nothing_left()
+    assert list((door.base / "work/files").iterdir()) == []
+
+
+class TestLookingInside:
+    """Verification mounts what it examines, and reads it."""
+
+    def test_nothing_is_mounted_over_what_the_image_links_to(
+        self, tmp_path: Path, victim: Path
+    ) -> None:
+        disk = disks.noble(tmp_path / "noble.img", size=64 * MIB)
+        device = f"{disk}?offset={28 * MIB}"
+        disks.run("debugfs", "-w", "-R", f"symlink boot {victim}", device)
+        with pytest.raises(RetrofitError, match=r"/boot of .* is no directory") as refused:  # noqa: SIM117
+            with exposed(disk, "raw", tmp_path / "work"):
+                pytest.fail("it was mounted")
+        assert refused.value.exit_code == 6
+        assert_untouched(victim)
+        mounts = Path("/proc/self/mountinfo").read_text()
+        assert str(tmp_path) not in mounts
+
+    def test_mounts_give_no_rights(self, source: Path, tmp_path: Path) -> None:
+        with exposed(source, "raw", tmp_path / "work") as image:
+            options = next(
+                line.split()[5]
+                for line in Path("/proc/self/mountinfo").read_text().splitlines()
+                if line.split()[4] == str(image.root)
+            )
+        assert {"ro", "nosuid", "nodev", "noexec"} <= set(options.split(","))
+
+    def test_links_are_those_of_the_image(self, tmp_path: Path) -> None:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/shadow").symlink_to("/etc/shadow")
+        (tmp_path / "etc/passwd").symlink_to("../../../../../../etc/passwd")
+        (tmp_path / "etc/loop").symlink_to("loop")
+        tree = Tree(tmp_path)
+        for name in ("shadow", "passwd", "loop"):
+            assert tree.text(f"/etc/{name}") is None
+
+    def test_a_fifo_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "status")
+        tree = Tree(tmp_path)
+        assert tree.text("/status") is None
+        assert tree.text_whole("/status") is None
+
+    def test_a_file_is_read_up_to_a_length(self, tmp_path: Path) -> None:
+        with (tmp_path / "status").open("wb") as file:
+            file.truncate(1 << 40)
+        tree = Tree(tmp_path)
+        assert len(tree.text("/status") or "") == 4 * MIB
+        with pytest.raises(OSError, match="too long"):
+            tree.text_whole("/status")
+
+    def test_a_deep_tree_ends_with_an_error_that_a_check_reports(self, tmp_path: Path) -> None:
+        make_abyss(tmp_path)
+        with pytest.raises(OSError, match="File name too long"):
+            list(Tree(tmp_path).files_below("/"))
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+
+    def test_an_image_whose_package_list_is_a_trap_fails_verification(
+        self, door: Door, source: Path
+    ) -> None:
+        door.configure('[verify]\nlevel = "offline"\n')
+        debugfs(source, "mkdir var", "mkdir var/lib", "mkdir var/lib/dpkg", "cd var/lib/dpkg",
+                "mknod empty p", f"write {source.with_suffix('.none')} status")  # fmt: skip
+        with mounted(source, door.base / "at") as root, (root / "var/lib/dpkg/status").open(
+            "wb"
+        ) as status:  # fmt: skip
+            status.truncate(1 << 33)
+        outcome = door.give("verify", source)
+        assert outcome.code == 6, outcome.err
+        assert "Traceback" not in outcome.err
+        door.assert_nothing_left()
+
+
+def test_setting_up_is_of_use(source: Path, tmp_path: Path) -> None:
+    """The traps above are there: a test of a trap that is none would prove nothing."""
+    fill_with_traps(source, tmp_path / "filled")
+    with mounted(source, tmp_path / "again") as root:
+        names = os.listdir(root)  # noqa: PTH208  (names that no Path shows)
+        assert {"two\nlines", "-rf", "shell", "d"} <= set(names)
+        assert (root / "shell").stat().st_mode & stat.S_ISUID

@@ -21,8 +21,9 @@ from tests.e2e.real_systemd import CA, PROGRAMS, Machine, machine
 
 pytestmark = pytest.mark.slow
 
-BUILD_BEGINS = 120.0
-SETTLE = 30.0
+# Patience, not a measure: other work may keep the machine busy.
+BUILD_BEGINS = 1200.0
+SETTLE = 120.0
 CONFIG = "/etc/retrofit/retrofit.toml"
 SETTINGS = """\
 [cloud]
@@ -106,7 +107,7 @@ def test_timer_brings_a_whole_retrofit_within_the_sandbox(
 
     # Stopped in the middle of a build: that is unmounted, and the unit has not failed.
     host.systemctl("start", "--no-block", "retrofit.service")
-    until(lambda: "installing packages" in host.journal("-t", "retrofit"), within=BUILD_BEGINS)
+    until(lambda: _installs_packages(host), within=BUILD_BEGINS)
     host.systemctl("stop", "retrofit.service")
     assert host.systemctl("is-failed", "retrofit.service", check=False) == "inactive"
     assert host.run("losetup", "--list", "--noheadings").stdout.count("/var/lib/retrofit") == 0
@@ -127,6 +128,15 @@ def test_timer_brings_a_whole_retrofit_within_the_sandbox(
     said = install(host, "--remove")
     assert "disabled retrofit.timer" in said
     assert host.systemctl("is-active", "retrofit.timer", check=False) == "inactive"
+
+
+def _installs_packages(host: Machine) -> bool:
+    logs = "grep -qs in_target.d/install.d /var/log/retrofit/*/build.log"
+    if host.run("sh", "-c", logs, check=False).returncode == 0:
+        return True
+    ended = host.systemctl("is-active", "retrofit.service", check=False) != "activating"
+    assert not ended, host.journal("-t", "retrofit")
+    return False
 
 
 def test_sandbox_keeps_the_rest_of_the_host_out_of_reach(host: Machine) -> None:
@@ -205,7 +215,7 @@ def test_worker_is_started_reloaded_watched_and_stopped(configured: Machine) -> 
                 host.property(unit, "ActiveState") == "active"
                 and host.property(unit, "MainPID") not in {"0", before}
             ),
-            within=60,
+            within=SETTLE,
         )
     assert "Watchdog timeout" in host.journal("-u", unit)
 

@@ -91,7 +91,7 @@ def _support_end(source: Source, listing: Listing | None) -> date | None:
     try:
         said = json.loads(source.image.property("simplestreams_metadata") or "{}")
         return date.fromisoformat(said["support_eol"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 

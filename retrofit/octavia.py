@@ -191,7 +191,7 @@ def _image_tag(profile: Mapping[str, Any]) -> str | None:
     """Return the image tag of a flavor profile, whose data is JSON in a string."""
     try:
         data = json.loads(profile.get("flavor_data") or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     tag = data.get("amp_image_tag") if isinstance(data, dict) else None
     return tag if isinstance(tag, str) and tag else None

@@ -65,7 +65,7 @@ def events(log_dir: Path) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event
@@ -95,7 +95,7 @@ def read_report(directory: Path) -> dict[str, Any] | None:
     """Read the report of a run; None while it runs, or when nobody can read it."""
     try:
         report = json.loads((directory / REPORT).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return report if isinstance(report, dict) else None
 
@@ -148,7 +148,7 @@ def _target_of_idle(directory: Path) -> str | None:
     try:
         report = json.loads((directory / REPORT).read_text())
         idle = report["outcome"] in IDLE
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return str(report.get("target")) if idle else None
 

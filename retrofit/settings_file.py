@@ -128,7 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"cannot read {path}: {error.strerror}",
             hint="name a file with --config, or put one at /etc/retrofit/retrofit.toml",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
         raise ConfigError(
             f"{path} is not valid TOML: {error}", hint="see https://toml.io"
         ) from error

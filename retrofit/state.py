@@ -21,7 +21,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """Read a record; None where there is none, or none that this version understands."""
     try:
         record = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.pop("version", None) != VERSION:
         return None

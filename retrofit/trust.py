@@ -220,7 +220,7 @@ def _by_metadata(image: Image) -> Vouched | _Unreachable:
             if re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", str(said.get(algorithm)))
         }
         size = int(said["size"]) if "size" in said else None
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return _Unreachable(reason="its simplestreams_metadata cannot be read", hint=hint)
     if not hashes:
         return _Unreachable(reason="its simplestreams_metadata has no digests", hint=hint)

@@ -29,7 +29,10 @@ class FailedBuild:
         """Return when the build may be tried again: the wait doubles up to its cap."""
         # Doubling is stopped before it makes numbers that no timedelta can hold.
         minutes = settings.retry_after * 2 ** min(self.count - 1, 20)
-        return self.last_at + timedelta(minutes=min(minutes, settings.retry_at_most))
+        try:
+            return self.last_at + timedelta(minutes=min(minutes, settings.retry_at_most))
+        except OverflowError:  # a clock that was at the end of time
+            return datetime.max.replace(tzinfo=UTC)
 
     def holds_back(self, inputs: str, settings: BuildSettings, now: datetime) -> bool:
         """Say whether a build of `inputs` still has to wait.
@@ -55,7 +58,7 @@ class FailedBuild:
                 message=str(record["message"]),
                 run_id=str(record["run_id"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
 

@@ -68,7 +68,7 @@ def pauses_on(images: Iterable[Image]) -> list[Pause]:
             continue
         try:
             record = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = {}
         found.append(Pause.from_dict(record if isinstance(record, dict) else {}))
     return found

@@ -14,6 +14,9 @@ from retrofit.verify.boot.config_drive import AGENT_PORT
 from retrofit.verify.boot.network import MANAGEMENT, Namespace
 from retrofit.verify.record import CheckFailedError
 
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes that are read of an answer; whoever sends more is not what is looked for."""
+
 REQUEST_TIMEOUT = 120.0
 """Seconds: an emulated machine needs many to start HAProxy, a real one less than one."""
 
@@ -43,7 +46,7 @@ class Answer:
     def _content(self) -> Any:
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise CheckFailedError(f"the answer is not JSON: {self.excerpt}") from None
 
     @property
@@ -143,7 +146,7 @@ class Agent:
                 response = connection.getresponse()
                 return Answer(
                     status=response.status,
-                    body=response.read(),
+                    body=response.read(LARGEST_ANSWER),
                     tls_version=tls_version,
                 )
             except http.client.HTTPException as error:

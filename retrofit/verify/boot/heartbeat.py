@@ -19,6 +19,8 @@ from retrofit.verify.record import CheckFailedError
 
 DIGEST_LENGTH = 64
 VERSION = 3
+LARGEST = 1024 * 1024
+"""Bytes of a message: one of a thousand listeners has less, and a packet may unpack to 64 MiB."""
 
 
 def decode(envelope: bytes, key: str) -> dict[str, Any]:
@@ -31,8 +33,9 @@ def decode(envelope: bytes, key: str) -> dict[str, Any]:
     if not hmac.compare_digest(digest, expected):
         raise ValueError("its HMAC is not made with the heartbeat key")
     try:
-        message = json.loads(zlib.decompress(payload))
-    except (zlib.error, ValueError) as error:
+        # Of a longer one the rest stays packed, and the beginning is no JSON.
+        message = json.loads(zlib.decompressobj().decompress(payload, LARGEST))
+    except (zlib.error, ValueError, RecursionError) as error:
         raise ValueError(f"its content cannot be read: {error}") from error
     if not isinstance(message, dict):
         raise TypeError("its content is not an object")

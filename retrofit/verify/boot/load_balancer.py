@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 
 from retrofit.verify.boot.network import VIP, VIP_ADDRESS, Namespace
 
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes that are read of an answer; whoever sends more is not what is looked for."""
+
 HTTP_PORT, TLS_PORT, METRICS_PORT, MEMBER_PORT = 80, 443, 8088, 9001
 FETCH_TIMEOUT = 60.0
 HOST = "www.example.org"
@@ -134,7 +137,7 @@ def fetch(
         try:
             connection.request("GET", path, headers={"Host": HOST})
             response = connection.getresponse()
-            return response.status, response.read()
+            return response.status, response.read(LARGEST_ANSWER)
         except http.client.HTTPException as error:
             raise ConnectionError(f"{type(error).__name__}: {error}") from error
         finally:

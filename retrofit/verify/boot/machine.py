@@ -22,6 +22,8 @@ Firmware = Literal["bios", "uefi"]
 COMMAND_TIMEOUT = 120.0
 STOP_GRACE = 20.0
 TAIL = 64 * 1024
+LARGEST_CONSOLE = 64 * 1024 * 1024
+"""Bytes of the log that a guest may fill; a boot writes less than one MiB."""
 # What a console shows of a machine from which nothing more is to be hoped.
 LOST = re.compile(
     r"Kernel panic - not syncing[^\r\n]*"
@@ -226,6 +228,8 @@ class Machine:
             said = self.messages.read_text(errors="replace").strip().splitlines()
             reason = said[-1] if said else f"the guest switched it off after: {self.last_line()}"
             raise MachineLostError(f"QEMU ended with {how} after {self.age:.0f} s: {reason}")
+        if self.console.exists() and self.console.stat().st_size > LARGEST_CONSOLE:
+            raise MachineLostError(f"its console shows more than {LARGEST_CONSOLE >> 20} MiB")
         lost = LOST.search(self.console_text())
         if lost is not None:
             raise MachineLostError(f"the console shows: {lost.group(0).strip()}")

@@ -15,6 +15,8 @@ from retrofit.verify.record import CheckFailedError
 
 PORT_NAME = "org.retrofit.probe"
 READY = b"ready"
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes, in base64; what is asked for has some KiB."""
 
 USER_DATA = f"""\
 #!/bin/bash
@@ -102,5 +104,7 @@ class Probe:
             if not data:
                 raise ConnectionError("the machine has hung up")
             self._buffer += data
+            if len(self._buffer) > LARGEST_ANSWER:
+                raise ConnectionError("the answer has no end")
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.strip()

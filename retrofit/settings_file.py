@@ -215,8 +215,8 @@ def _explain(error: ValidationError, root: type[BaseModel], prefix: str = "") ->
 
 
 def _given(keys: list[str], value: Any) -> str:
-    """Repeat what was given, but no whole section and no variable: they may hold secrets."""
-    if isinstance(value, Mapping) or "environment" in keys[:-1]:
+    """Repeat what was given, but no section, variable or webhook: they may hold secrets."""
+    if isinstance(value, Mapping) or "environment" in keys[:-1] or keys == ["notify", "url"]:
         return ""
     return f" (got {redacted(repr(value))})"
 

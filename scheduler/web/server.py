@@ -23,6 +23,8 @@ CONNECTIONS = 100
 """Accepted at a time; whoever comes later waits in the kernel's queue."""
 IDLE_SECONDS = 20
 """After which a connection that says nothing is closed."""
+STOP_SECONDS = 2
+"""That answers being sent get when the worker stops."""
 HEADER_BYTES = 16 * 1024
 
 
@@ -47,7 +49,8 @@ def served(application: Application, web: WebSettings) -> Iterator[str | None]:
     if server is None:
         yield None
         return
-    thread = threading.Thread(target=server.run, name="web", daemon=True)
+    ended = threading.Event()
+    thread = threading.Thread(target=_loop, args=(server, ended), name="web", daemon=True)
     thread.start()
     address = url_of(web.address, int(server.effective_port))
     log.info("status page served", url=address)
@@ -56,10 +59,23 @@ def served(application: Application, web: WebSettings) -> Iterator[str | None]:
     try:
         yield address
     finally:
-        # In the server's own thread: its loop ends when there is no socket left.
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
-        thread.join(5)
-        server.task_dispatcher.shutdown(timeout=1)
+        # Nothing is closed while another thread may use it: descriptors are used again by others.
+        ended.set()
+        server.pull_trigger()
+        thread.join()
+        server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        wasyncore.close_all(server._map, ignore_all=True)
+
+
+def _loop(server: Any, ended: threading.Event) -> None:
+    """Do what `server.run` does, until it is ended from outside, which that does not provide."""
+    while not ended.is_set():
+        wasyncore.loop(
+            timeout=server.adj.asyncore_loop_timeout,
+            map=server._map,
+            use_poll=server.adj.asyncore_use_poll,
+            count=1,
+        )
 
 
 def url_of(address: str, port: int) -> str:

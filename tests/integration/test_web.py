@@ -360,6 +360,18 @@ def test_is_gone_when_the_worker_ends(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+def test_a_reader_that_stalls_does_not_keep_the_worker_from_ending(
+    tmp_path: Path, logs: Path
+) -> None:
+    with (logs / "huge.log").open("wb") as file:
+        file.truncate(LARGEST_LOG)
+    with client_of(settings_for(tmp_path)) as client:
+        reader = socket.create_connection((client.host, client.port))
+        reader.sendall(f"GET /runs/{RUN}/huge.log HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert reader.recv(100)
+    reader.close()
+
+
 @pytest.mark.parametrize("address", ["example.com", "127.0.0.1:80", ""])
 def test_only_addresses_are_listened_on(address: str) -> None:
     with pytest.raises(ValueError, match="address"):

@@ -12,6 +12,7 @@ from retrofit.config import Settings, Target
 from retrofit.dib.work_directory import sweep, work_directory
 from retrofit.errors import ConfigError, VerifyError
 from retrofit.model import Verdict
+from retrofit.places import make_places
 from retrofit.progress import Progress
 from retrofit.verify import verify
 
@@ -29,6 +30,7 @@ def verify_image(
     """
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     log_dir = settings.paths.logs / f"verify-{name}"
+    make_places(settings.paths.work, settings.paths.logs)
     root = settings.paths.work / "files"
     sweep(root)
     try:

@@ -6,12 +6,14 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from retrofit.dib.supervise import DROPPED
 from retrofit.errors import RetrofitError
 from retrofit.verify.mounting import exposed
 from retrofit.verify.tree import Tree
@@ -170,6 +172,22 @@ def test_a_build_of_a_tree_that_leads_out_ends_with_its_path(
     assert f"the source's /var/log leads to {victim}, out of its own tree" in outcome.err
     assert_untouched(victim)
     door.assert_nothing_left()
+
+
+def test_programs_of_an_image_get_no_capability_that_a_build_does_not_need(tmp_path: Path) -> None:
+    told = tmp_path / "status"
+    with subprocess.Popen(
+        ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
+         sys.executable, "-m", "retrofit.dib.supervise", tmp_path / "lock", "5",
+         "sh", "-c", f"cat /proc/self/status > {told}"],
+        stdin=subprocess.PIPE,
+    ) as build:  # fmt: skip
+        assert build.wait(60) == 0
+    fields = dict(line.split(":\t", 1) for line in told.read_text().splitlines())
+    for kind in ("CapBnd", "CapPrm", "CapEff"):
+        held = int(fields[kind], 16)
+        assert [number for number in DROPPED if held & 1 << number] == []
+    assert int(fields["CapEff"], 16) & 1 << 21, "a build mounts"
 
 
 @pytest.mark.slow

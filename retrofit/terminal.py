@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.progress import Progress as Bars
 from retrofit.progress import Progress
 from retrofit.redaction import redact_event
 from retrofit.run_logs import keep_story
+from retrofit.visible import visible
 
 QUIET_SECONDS = 30.0
 """How long a log hears nothing of progress after it has heard of some."""
@@ -23,10 +25,13 @@ QUIET_SECONDS = 30.0
 
 def configure_logging(*, verbose: bool) -> None:
     """Send structlog's events to stderr in the form that fits who reads it."""
+    # Escapes by itself whatever a terminal might obey.
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    shown: list[structlog.typing.Processor] = []
     if sys.stderr.isatty():
         # Not the default: that one prints local variables, credentials among them.
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        shown = [_made_visible]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -35,6 +40,7 @@ def configure_logging(*, verbose: bool) -> None:
             structlog.processors.format_exc_info,
             redact_event,
             keep_story,
+            *shown,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -46,6 +52,18 @@ def configure_logging(*, verbose: bool) -> None:
     root = logging.getLogger()
     if not any(isinstance(handler, LibraryWarnings) for handler in root.handlers):
         root.addHandler(LibraryWarnings(logging.WARNING))
+
+
+def _made_visible(
+    _logger: Any, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Write out the control characters in what others named: a processor of structlog."""
+    return {
+        key: visible(value if isinstance(value, str) else str(value))
+        if isinstance(value, str | list | tuple | dict)
+        else value
+        for key, value in event.items()
+    }
 
 
 class LibraryWarnings(logging.Handler):
@@ -71,7 +89,7 @@ def progress_shown() -> Iterator[Progress]:
 @contextmanager
 def _bars() -> Iterator[Progress]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 
 import pytest
 import structlog
@@ -41,3 +42,19 @@ def test_what_a_library_warns_of_is_an_event_like_any_other(
     (line,) = capsys.readouterr().err.splitlines()
     event = json.loads(line)
     assert (event["library"], event["said"]) == ("kazoo.client", "Connection dropped: refused")
+
+
+def test_a_terminal_is_told_names_without_their_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    before = structlog.get_config()
+    try:
+        terminal.configure_logging(verbose=False)
+        structlog.get_logger().info("image passed over", name="\x1b]0;x\x07", all=["\u202e"])
+    finally:
+        structlog.configure(**before)
+    told = capsys.readouterr().err
+    assert "\\x1b]0;x\\x07" in told
+    assert "\x1b]" not in told
+    assert "\u202e" not in told

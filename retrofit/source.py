@@ -69,6 +69,9 @@ class _Candidate:
             version_key(self.source.version),
             -settings.variants.index(self.product.variant),
             -DISK_ITEMS.index(self.item),
+            # One version in two streams: in Glance the order of registration would decide, and a
+            # mirror has none.
+            self.product.stream == "released",
             self.registered,
             self.source.id,
         )
@@ -77,7 +80,7 @@ class _Candidate:
 def choose_source(
     images: Iterable[Image], settings: SourceSettings, *, own_project: str
 ) -> SourceChoice:
-    """Pick the best source among `images` by the order: series, version, variant, item, newest.
+    """Pick the best source among `images` by the order: series, version, variant, item, stream.
 
     The order and the traps behind each refusal are those of the synchroniser: an image is active
     before it has its properties, versions compare as numbers, one version has several items, and

@@ -127,6 +127,12 @@ def test_order_of_the_listing_never_changes_the_choice(shuffler: random.Random) 
     assert expected.source.image.id == "2-10-1"
 
 
+def test_prefers_the_release_where_two_streams_have_the_same_version() -> None:
+    daily = synced(stream=".daily", id="z", created_at=NOW)
+    released = synced(id="a", created_at=NOW - timedelta(days=3))
+    assert choose(daily, released).source.image.id == "a"
+
+
 VERSIONS = st.sampled_from(["20260911", "20260911.9", "20260911.10", "20260912", "beta"])
 
 

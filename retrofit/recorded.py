@@ -73,7 +73,9 @@ def _interrupted(report: RunReport) -> InterruptedRunError:
 
 
 def _new_report(target: Target, settings: Settings, action: Action) -> RunReport:
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    now = datetime.now(UTC)
+    # The fraction of the second comes first in what follows: ids sort as their runs began.
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond >> 12:02x}{secrets.token_hex(2)}"
     return RunReport(
         run_id=run_id, target=target.name, action=action, log_dir=settings.paths.logs / run_id
     )

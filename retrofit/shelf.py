@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,9 +102,10 @@ def job_of(source: Source, target: Target, recipe: str, *, trust: Trust) -> Job:
 
 
 @contextmanager
-def shelf_for(targets: Iterable[Target], work: Path) -> Iterator[Shelf]:
+def shelf_for(targets: Sequence[Target], work: Path) -> Iterator[Shelf]:
     """Yield a shelf for runs of these targets; what is on it is deleted at the end."""
-    recipes = _recipes(targets)
+    # One run alone shares with nobody, and hashes its recipe's elements itself.
+    recipes = _recipes(targets) if len(targets) > 1 else []
     root = work / DIRECTORY
     _sweep(root)
     shared = max(Counter(recipes).values(), default=0) > 1

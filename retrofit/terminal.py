@@ -23,6 +23,17 @@ QUIET_SECONDS = 30.0
 """How long a log hears nothing of progress after it has heard of some."""
 
 
+RECORDED: tuple[structlog.typing.Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    redact_event,
+    keep_story,
+)
+"""What happens to every event, whoever is shown it: dated, freed of credentials, kept."""
+
+
 def configure_logging(*, verbose: bool) -> None:
     """Send structlog's events to stderr in the form that fits who reads it."""
     # Escapes by itself whatever a terminal might obey.
@@ -33,16 +44,7 @@ def configure_logging(*, verbose: bool) -> None:
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         shown = [_made_visible]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact_event,
-            keep_story,
-            *shown,
-            renderer,
-        ],
+        processors=[*RECORDED, *shown, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if verbose else logging.INFO
         ),

@@ -11,9 +11,7 @@ from typing import Any
 import structlog
 
 from retrofit.progress import Progress
-from retrofit.redaction import redact_event
-from retrofit.run_logs import keep_story
-from retrofit.terminal import logged_progress
+from retrofit.terminal import RECORDED, logged_progress
 from scheduler import juju
 
 HIDDEN = frozenset({"event", "level", "timestamp", "run_id", "target", "exception"})
@@ -24,15 +22,7 @@ def story_to_juju() -> Iterator[None]:
     """Have structlog's events of the block told to Juju, beside the story that each run keeps."""
     before = structlog.get_config()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact_event,
-            keep_story,
-            line_for_people,
-        ],
+        processors=[*RECORDED, line_for_people],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=_Teller,
         cache_logger_on_first_use=False,

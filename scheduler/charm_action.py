@@ -109,17 +109,7 @@ def status(given: Given) -> Result:
     from retrofit import overview  # noqa: PLC0415
 
     settings, targets = _configured(given)
-    local = overview.look(settings)
-    documents = [
-        overview.standing(
-            target,
-            settings,
-            overview.ask(target, settings, fleet=False),
-            local[target.name],
-            now=datetime.now(UTC),
-        )
-        for target in targets
-    ]
+    documents = overview.standings(targets, settings)
     silent = [each["cloud_error"] for each in documents if each["cloud_error"]]
     return Result(
         facts=joined([of_status(document) for document in documents]),

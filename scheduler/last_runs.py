@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from retrofit.config import Settings
 from retrofit.errors import InterruptedRunError
 from retrofit.run_logs import read_report, run_directories
+from retrofit.times import read_time
 
 
 def last_runs(settings: Settings) -> dict[str, datetime]:
@@ -32,8 +33,4 @@ def _begun(report: dict[str, Any]) -> datetime | None:
     error = report.get("error")
     if isinstance(error, dict) and error.get("code") == InterruptedRunError.code:
         return None
-    try:
-        begun = datetime.fromisoformat(report["started_at"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return begun if begun.tzinfo else begun.replace(tzinfo=UTC)
+    return read_time(report.get("started_at"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -26,17 +26,7 @@ def status(context: click.Context) -> None:
 
     invocation: Invocation = context.obj
     settings = invocation.settings()
-    local = overview.look(settings)
-    documents = [
-        overview.standing(
-            target,
-            settings,
-            overview.ask(target, settings, fleet=False),
-            local[target.name],
-            now=datetime.now(UTC),
-        )
-        for target in invocation.targets(settings)
-    ]
+    documents = overview.standings(invocation.targets(settings), settings)
     render.show_status(documents, invocation.output)
     for document in documents:
         if document["cloud_error"]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from retrofit import __version__
 from retrofit.chronicle import Chronicle
+from retrofit.times import read_time
 
 SUCCEEDED = frozenset({"published", "unchanged"})
 FAILED = frozenset({"failed", "waiting"})
@@ -67,7 +68,7 @@ def concluded(
     if report["promoted"]:
         why = "; ".join(report["reasons"]) or "by hand"
         tell("published", f"{_who(report)}: image {after.image_id} is promoted ({why})")
-    created = _moment(after.image_created_at)
+    created = read_time(after.image_created_at)
     if created is not None and now - created >= too_old and after.too_old != after.image_id:
         after = replace(after, too_old=after.image_id)
         tell(
@@ -82,7 +83,7 @@ def _counted(before: Chronicle, report: Mapping[str, Any]) -> Chronicle:
     outcome = report["outcome"]
     if outcome == "busy":  # that run is another one's, which counts itself
         return replace(before, runs=_one_more(before.runs, outcome))
-    ended = _moment(report["started_at"])
+    ended = read_time(report["started_at"])
     if ended is not None:
         ended += timedelta(seconds=sum(step["seconds"] for step in report["steps"]))
     at = ended.isoformat(timespec="seconds") if ended else report["started_at"]
@@ -136,11 +137,3 @@ def _succeeded(report: Mapping[str, Any]) -> bool:
 
 def _who(report: Mapping[str, Any]) -> str:
     return f"target {report['target']}"
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        read = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)

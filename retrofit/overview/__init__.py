@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from retrofit.config import Settings
+from retrofit.config import Settings, Target
 from retrofit.overview.cloud import ask
 from retrofit.overview.document import overview, standing
 from retrofit.overview.facts import CloudFacts, Going, LocalFacts
@@ -25,8 +26,24 @@ __all__ = [
     "overview_now",
     "past_run",
     "standing",
+    "standings",
     "waiting_letters",
 ]
+
+
+def standings(targets: Iterable[Target], settings: Settings) -> list[dict[str, Any]]:
+    """Ask about some targets and return how each stands, as `retrofit status` shows it."""
+    local = look(settings)
+    return [
+        standing(
+            target,
+            settings,
+            ask(target, settings, fleet=False),
+            local[target.name],
+            now=datetime.now(UTC),
+        )
+        for target in targets
+    ]
 
 
 def overview_now(settings: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from retrofit.chronicle import Chronicle
+from retrofit.times import read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,5 @@ class CloudFacts:
 
 def moment(text: Any) -> datetime | None:
     """Read a time in UTC; None for what is none."""
-    try:
-        read = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    read = read_time(text)
+    return None if read is None else read.astimezone(UTC)

@@ -9,6 +9,7 @@ from typing import Any
 
 from retrofit.config import BuildSettings
 from retrofit.model import Source
+from retrofit.times import read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +49,14 @@ class FailedBuild:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> FailedBuild | None:
         """Read a record; None for one that is not of our form: then nothing is held back."""
+        last_at = read_time(record.get("last_at"))
+        if last_at is None:
+            return None
         try:
-            last_at = datetime.fromisoformat(record["last_at"])
             return cls(
                 inputs=str(record["inputs"]),
                 count=max(1, int(record["count"])),
-                last_at=last_at if last_at.tzinfo else last_at.replace(tzinfo=UTC),
+                last_at=last_at,
                 code=str(record["code"]),
                 message=str(record["message"]),
                 run_id=str(record["run_id"]),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from retrofit.config import Target
 from retrofit.model import DEBIAN_ARCHITECTURES, Image, Product
+from retrofit.times import read_time
 
 UNFINISHED = frozenset({"queued", "saving", "uploading", "importing"})
 FOREIGN_UPLOAD_TIMEOUT = timedelta(hours=6)
@@ -113,11 +114,7 @@ def is_set_aside(image: Image, tag: str) -> bool:
 
 def moment(image: Image, key: str) -> datetime | None:
     """Read a time from a property; None where there is none, or one that nobody can read."""
-    try:
-        read = datetime.fromisoformat(image.property(key) or "")
-    except ValueError:
-        return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return read_time(image.property(key))
 
 
 def leftovers(inventory: Inventory, target: Target, *, host: str, lock_shared: bool) -> list[Image]:

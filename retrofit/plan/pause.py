@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from retrofit.model import Image
+from retrofit.times import read_time
 
 PROPERTY = "retrofit_paused"
 
@@ -43,19 +44,11 @@ class Pause:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Pause:
         """Read a pause. One that cannot be read in full still holds: stopping is the safe side."""
-
-        def time_of(key: str) -> datetime | None:
-            try:
-                read = datetime.fromisoformat(str(record.get(key)))
-            except ValueError:
-                return None
-            return read if read.tzinfo else read.replace(tzinfo=UTC)
-
         return cls(
             reason=str(record.get("reason") or "no reason was given"),
-            since=time_of("since") or datetime.fromtimestamp(0, UTC),
+            since=read_time(record.get("since")) or datetime.fromtimestamp(0, UTC),
             by=str(record.get("by") or "somebody"),
-            until=time_of("until"),
+            until=read_time(record.get("until")),
         )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import settings
+
+from retrofit import patience
 
 # Speed is for benchmarks; a busy machine fails no test.
 settings.register_profile("patient", deadline=None)
@@ -15,3 +18,9 @@ settings.load_profile("patient")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.devcloud.fixtures"]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once: how long the waits are is what only their own tests ask."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +14,12 @@ import structlog
 
 from retrofit.digests import BLOCK, Digests
 from retrofit.errors import MirrorError, SourceError
+from retrofit.patience import LONGEST_WISH, InterruptedTransferError, pause, times
 from retrofit.progress import Progress, silent
-from retrofit.streams.transport import (
-    Body,
-    InterruptedTransferError,
-    OtherFileError,
-    Transport,
-)
+from retrofit.streams.transport import Body, OtherFileError, Transport
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
-LONGEST_WISH = 300.0
-"""Seconds of Retry-After that are honoured; who asks for more gets the next run."""
 WORTHWHILE = 1 << 20
 """Bytes after which an attempt counts as one that brought something."""
 MOST_ATTEMPTS = 100
@@ -77,7 +68,7 @@ def receive(transport: Transport, url: str, sink: Sink, *, retries: int) -> None
             if isinstance(interruption, OtherFileError):
                 sink.forget()
             failures = 1 if sink.offset >= begun + WORTHWHILE else failures + 1
-            wait = _pause(interruption, failures)
+            wait = pause(failures, interruption.wait)
             if failures > retries or attempts >= MOST_ATTEMPTS or wait > LONGEST_WISH:
                 raise _given_up(url, attempts, interruption) from interruption
             log.warning("transfer interrupted", url=url, reason=str(interruption), wait=wait)
@@ -86,19 +77,11 @@ def receive(transport: Transport, url: str, sink: Sink, *, retries: int) -> None
             return
 
 
-def _pause(interruption: InterruptedTransferError, failures: int) -> float:
-    """Return seconds: the server's wish, else a random time that grows, lest all come at once."""
-    most = min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE)
-    own = most * (0.5 + secrets.randbelow(1000) / 2000)
-    return round(max(own, interruption.wait or 0.0), 2)
-
-
 def _given_up(url: str, attempts: int, last: InterruptedTransferError) -> SourceError:
-    times = "once" if attempts == 1 else f"{attempts} times"
     hint = "check that the mirror is reachable from here (mirror.proxy, mirror.timeout)"
     if last.wait is not None and last.wait > LONGEST_WISH:
         hint = f"the mirror asks to come back in {last.wait:.0f} seconds"
-    return MirrorError(f"cannot fetch {url}, tried {times}: {last}", hint=hint)
+    return MirrorError(f"cannot fetch {url}, tried {times(attempts)}: {last}", hint=hint)
 
 
 class Memory:

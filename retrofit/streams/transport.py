@@ -11,16 +11,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from retrofit.errors import MirrorError
-
-BLOCK = 1 << 20
-
-
-class InterruptedTransferError(Exception):
-    """An attempt that failed in a way that the next one may not; `wait` is the server's wish."""
-
-    def __init__(self, reason: str, *, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+from retrofit.patience import BLOCK, InterruptedTransferError
 
 
 class OtherFileError(InterruptedTransferError):

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from urllib3 import exceptions as pool_errors
 
 from retrofit import __version__
 from retrofit.config import MirrorSettings
 from retrofit.errors import MirrorError
-from retrofit.streams.transport import (
-    BLOCK,
-    Body,
+from retrofit.patience import (
+    PASSING,
     InterruptedTransferError,
-    NotThereError,
-    OtherFileError,
+    arriving,
+    retry_after,
+    root_cause,
 )
+from retrofit.streams.transport import Body, NotThereError, OtherFileError
 
 CONNECT_SECONDS = 10.0
 """A mirror that may be out of reach is asked before every decision: that must not last long."""
-LOWEST_RATE = 1024
-"""Bytes a second; a mirror that is slower for `mirror.timeout` seconds has stalled."""
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers that another attempt may change (RFC 9110, RFC 6585, RFC 8470)."""
 
 
 class Web:
@@ -97,20 +90,20 @@ class Web:
             )
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE" not in str(error):
-                raise InterruptedTransferError(_reason(error)) from error
+                raise InterruptedTransferError(root_cause(error)) from error
             raise MirrorError(
-                f"cannot trust {_shown(url)}: {_reason(error)}",
+                f"cannot trust {_shown(url)}: {root_cause(error)}",
                 hint="set mirror.ca_bundle to the certificates of the mirror's authority",
             ) from error
         except requests.exceptions.Timeout as error:
             raise InterruptedTransferError(f"no answer within {self._timeout:g} seconds") from error
         except requests.exceptions.ConnectionError as error:
             through = "the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""
-            raise InterruptedTransferError(f"{through}{_reason(error)}") from error
+            raise InterruptedTransferError(f"{through}{root_cause(error)}") from error
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
             # OSError is how requests says that a CA bundle named by the environment is missing.
             raise MirrorError(
-                f"cannot ask for {_shown(url)}: {_reason(error)}", hint="check mirror.url"
+                f"cannot ask for {_shown(url)}: {root_cause(error)}", hint="check mirror.url"
             ) from error
 
     def _body(self, answer: requests.Response, url: str, offset: int) -> Body:
@@ -118,7 +111,7 @@ class Web:
         status, said = answer.status_code, f"{answer.status_code} {answer.reason}".strip()
         if status in PASSING:
             raise InterruptedTransferError(
-                f"the mirror answers {said}", wait=_retry_after(answer.headers.get("Retry-After"))
+                f"the mirror answers {said}", wait=retry_after(answer.headers.get("Retry-After"))
             )
         if status in {404, 410}:
             raise NotThereError(
@@ -141,33 +134,11 @@ class Web:
             )
         begins, total = _extent(answer, offset if status == 206 else 0)
         return Body(
-            blocks=self._blocks(answer),
+            blocks=arriving(answer.raw, self._timeout),
             offset=begins,
             total=total,
             validator=_validator(answer),
         )
-
-    def _blocks(self, answer: requests.Response) -> Iterator[bytes]:
-        """Yield what arrives as it arrives; raises InterruptedTransferError when too little does.
-
-        One read may last as long as bytes trickle: read1 returns after the first of them.
-        """
-        since, received = time.monotonic(), 0
-        try:
-            while block := answer.raw.read1(BLOCK):
-                yield block
-                received += len(block)
-                now = time.monotonic()
-                if now - since > self._timeout:
-                    if received < LOWEST_RATE * (now - since):
-                        raise InterruptedTransferError(
-                            f"{received} bytes in {now - since:.0f} seconds"
-                        )
-                    since, received = now, 0
-        except (pool_errors.ReadTimeoutError, TimeoutError) as error:
-            raise InterruptedTransferError(f"no data for {self._timeout:g} seconds") from error
-        except (pool_errors.HTTPError, OSError) as error:
-            raise InterruptedTransferError(f"the connection broke: {_reason(error)}") from error
 
 
 def _extent(answer: requests.Response, offset: int) -> tuple[int, int | None]:
@@ -193,40 +164,9 @@ def _validator(answer: requests.Response) -> str | None:
     return answer.headers.get("Last-Modified")
 
 
-def _retry_after(said: str | None) -> float | None:
-    """Return seconds: the header holds a number of them, or a date (RFC 9110, 10.2.3)."""
-    if said is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", said.strip()):
-        return float(said)
-    try:
-        until = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
-
-
 def _shown(url: str) -> str:
     """Show an address of a stranger's: printable, short, without credentials."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     text = f"{parts.scheme}://{host}{parts.path}"[:200]
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _reason(error: BaseException) -> str:
-    """Find what happened beneath the libraries' layers of wrapping."""
-    inner: BaseException | None = error
-    said = ""
-    for _ in range(10):
-        if inner is None:
-            break
-        if isinstance(inner, OSError) and inner.strerror:
-            said = inner.strerror
-        reason = getattr(inner, "reason", None)
-        if not isinstance(reason, BaseException):
-            reason = next((arg for arg in inner.args if isinstance(arg, BaseException)), None)
-        inner = reason or inner.__cause__ or inner.__context__
-    return said or str(error).splitlines()[0][:200] or type(error).__name__

@@ -22,7 +22,6 @@ from retrofit.pipeline import run_once
 from retrofit.render import plan_as_dict
 from retrofit.report import RunReport
 from retrofit.streams import Mirror as Reader
-from retrofit.streams import receive
 from retrofit.survey import survey
 from tests.devcloud import faults
 from tests.devcloud.faults import FaultyServer, serving
@@ -38,11 +37,6 @@ OF_ONE_RUN = {
     "retrofit_run_id", "retrofit_target", "retrofit_source_id", "retrofit_verified_at",
     "retrofit_promoted_at",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receive, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture

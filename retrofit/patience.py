@@ -1,0 +1,135 @@
+"""When to try again what another attempt may change, how long after, and how slow is dead."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from time import sleep
+from typing import Any
+
+import structlog
+from urllib3 import exceptions as pool_errors
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+LONGEST_WISH = 300.0
+"""Seconds of Retry-After that are honoured; who asks for more gets the next run."""
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers that another attempt may change (RFC 9110, RFC 6585, RFC 8470)."""
+LOWEST_RATE = 1024
+"""Bytes a second; what is slower for as long as a timeout lasts has stalled."""
+BLOCK = 1 << 20
+
+
+class InterruptedTransferError(Exception):
+    """An attempt that failed in a way that the next one may not; `wait` is the server's wish."""
+
+    def __init__(self, reason: str, *, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class Patience:
+    """How many more attempts there are. `retries` is how often in a row one may fail again."""
+
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
+        self.failures = 0
+
+    def waits(self, reason: object, *, wish: float | None = None, **what: object) -> bool:
+        """Sleep before another attempt, `wish` being the server's; False when none is left.
+
+        `what` names for the log what failed.
+        """
+        self.failures += 1
+        wait = pause(self.failures, wish)
+        if self.failures > self._retries or wait > LONGEST_WISH:
+            return False
+        log.warning("trying again", **what, reason=str(reason), wait=wait)
+        sleep(wait)
+        return True
+
+
+def pause(failures: int, wish: float | None) -> float:
+    """Return seconds: the server's wish, else a random time that grows, lest all come at once."""
+    most = min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE)
+    own = most * (0.5 + secrets.randbelow(1000) / 2000)
+    return round(max(own, wish or 0.0), 2)
+
+
+def times(attempts: int) -> str:
+    """Say how often something was tried."""
+    return "once" if attempts == 1 else f"{attempts} times"
+
+
+def retry_after(said: str | None) -> float | None:
+    """Return seconds: the header holds a number of them, or a date (RFC 9110, 10.2.3)."""
+    if said is None:
+        return None
+    if re.fullmatch(r"\d{1,9}", said.strip()):
+        return float(said)
+    try:
+        until = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+class Pace:
+    """Notices a transfer that moves and gets nowhere. `timeout` is in seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._since, self._moved = time.monotonic(), 0
+
+    def moved(self, amount: int) -> None:
+        """Take note of so many bytes. Raises InterruptedTransferError for too few of them."""
+        self._moved += amount
+        now = time.monotonic()
+        if now - self._since > self._timeout:
+            if self._moved < LOWEST_RATE * (now - self._since):
+                raise InterruptedTransferError(
+                    f"{self._moved} bytes in {now - self._since:.0f} seconds"
+                )
+            self._since, self._moved = now, 0
+
+
+def arriving(raw: Any, timeout: float, *, decode: bool = False) -> Iterator[bytes]:
+    """Yield the body of an answer (urllib3's) as it arrives.
+
+    One read may last as long as bytes trickle: read1 returns after the first of them.
+    Raises InterruptedTransferError when too little arrives, or the connection breaks.
+    """
+    pace = Pace(timeout)
+    try:
+        while block := raw.read1(BLOCK, decode_content=decode):
+            yield block
+            pace.moved(len(block))
+    except (pool_errors.ReadTimeoutError, TimeoutError) as error:
+        raise InterruptedTransferError(f"no data for {timeout:g} seconds") from error
+    except (pool_errors.HTTPError, OSError) as error:
+        raise InterruptedTransferError(f"the connection broke: {root_cause(error)}") from error
+
+
+def root_cause(error: BaseException) -> str:
+    """Find what happened beneath the libraries' layers of wrapping."""
+    inner: BaseException | None = error
+    said = ""
+    for _ in range(10):
+        if inner is None:
+            break
+        if isinstance(inner, OSError) and inner.strerror:
+            said = inner.strerror
+        reason = getattr(inner, "reason", None)
+        if not isinstance(reason, BaseException):
+            reason = next((arg for arg in inner.args if isinstance(arg, BaseException)), None)
+        inner = reason or inner.__cause__ or inner.__context__
+    return said or str(error).splitlines()[0][:200] or type(error).__name__

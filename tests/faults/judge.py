@@ -1,0 +1,134 @@
+"""What has to be true right after a fault, and after one more run without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from retrofit.plan.inventory import UNFINISHED
+from tests.e2e import leftovers
+from tests.integration.stage import TAG, Stage
+
+WHOLE = ("size", "os_hash_algo", "os_hash_value")
+HALF_WRITTEN = (".tmp", ".part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What was promoted, and what else Glance held, when nothing had happened yet."""
+
+    promoted: str | None
+    images: dict[str, Any] = field(default_factory=dict)
+    """As Glance showed them, by id."""
+
+
+def before(stage: Stage) -> Before:
+    """Take down what a fault must not change."""
+    return Before(promoted=stage.octavia(), images=stage.everything())
+
+
+def violations(stage: Stage, before: Before) -> list[str]:
+    """Say what is wrong right after a fault, before anything heals; nothing where all is well."""
+    now = stage.everything()
+    return [*_of_the_promoted(stage, before, now), *_of_foreign_ones(stage, before, now)]
+
+
+def healed(stage: Stage, before: Before) -> list[str]:
+    """Say what a run without faults, which the caller has made, has left wrong."""
+    now = stage.everything()
+    return [
+        *_of_the_promoted(stage, before, now),
+        *_of_foreign_ones(stage, before, now),
+        *_of_ours(stage, now),
+        *_of_the_machine(stage.path("work")),
+        *_of_the_files(stage),
+    ]
+
+
+def _of_the_promoted(stage: Stage, before: Before, now: dict[str, Any]) -> Iterator[str]:
+    taken = stage.octavia()
+    if taken is None:
+        if before.promoted is not None:
+            yield f"Octavia finds no image: {before.promoted} was promoted"
+        return
+    image = now[taken]
+    if image["status"] != "active":
+        yield f'image {taken} is promoted and "{image["status"]}"'
+    if not image["size"]:
+        yield f"image {taken} is promoted and empty"
+    if taken == before.promoted:
+        was = before.images.get(taken, image)
+        for key in WHOLE:
+            if image[key] != was[key]:
+                yield f"image {taken} is promoted, its {key} was {was[key]} and is {image[key]}"
+        return
+    recorded = image.get("retrofit_image_hash")
+    if recorded != f"{image['os_hash_algo']}:{image['os_hash_value']}":
+        yield f"image {taken} is promoted and does not hold what its run built ({recorded})"
+    if not image.get("retrofit_verified_at"):
+        yield f"image {taken} is promoted and was never verified"
+
+
+def _of_foreign_ones(stage: Stage, before: Before, now: dict[str, Any]) -> Iterator[str]:
+    for image_id, was in before.images.items():
+        if _is_ours(stage, was):
+            continue
+        image = now.get(image_id)
+        if image is None:
+            yield f"image {image_id} is not ours and is gone"
+            continue
+        changed = sorted(key for key in was.keys() | image.keys() if was.get(key) != image.get(key))
+        if changed:
+            yield f"image {image_id} is not ours and has other {', '.join(changed)}"
+
+
+def _of_ours(stage: Stage, now: dict[str, Any]) -> Iterator[str]:
+    ours = {key: image for key, image in now.items() if _is_ours(stage, image)}
+    standing = sorted(key for key, image in ours.items() if TAG in image["tags"])
+    if len(standing) != 1:
+        yield f"{len(standing)} images are promoted: {', '.join(standing)}"
+    for image_id, image in ours.items():
+        if image["status"] in UNFINISHED:
+            yield f'image {image_id} was left "{image["status"]}"'
+        elif TAG not in image["tags"] and not image.get("retrofit_promoted_at"):
+            yield f"image {image_id} was never promoted and is left over"
+
+
+def _is_ours(stage: Stage, image: dict[str, Any]) -> bool:
+    return "retrofit_target" in image and image["owner"] == stage.project
+
+
+def _of_the_machine(work: Path) -> Iterator[str]:
+    for kind, found in (
+        ("mount", leftovers.mounts(work)),
+        ("loop device", leftovers.loop_devices(work)),
+        ("process", leftovers.processes(work)),
+        ("file", [str(path) for path in work.rglob("*") if not path.is_dir()]),
+    ):
+        for each in found:
+            yield f"a {kind} is left: {each}"
+
+
+def _of_the_files(stage: Stage) -> Iterator[str]:
+    for name in ("state", "cache", "logs"):
+        for path in stage.path(name).rglob("*"):
+            if path.name.endswith(HALF_WRITTEN):
+                yield f"half-written: {path}"
+    for path in stage.path("state").rglob("*.json"):
+        yield from _unreadable(path)
+    # The ids of runs sort as the runs began.
+    runs = sorted(path for path in stage.path("logs").iterdir() if path.is_dir())
+    if not runs:
+        yield f"{stage.path('logs')} tells of no run"
+    else:
+        yield from _unreadable(runs[-1] / "report.json")
+
+
+def _unreadable(path: Path) -> Iterator[str]:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        yield f"unreadable: {path}: {error}"

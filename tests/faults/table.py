@@ -1,0 +1,53 @@
+"""The matrix of steps and faults as people read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One fault at one step, and how that ended."""
+
+    step: str
+    fault: str
+    exit_code: int | None
+    """None where no process lived to give one."""
+    ended: str
+    """What Octavia takes afterwards: "previous" or "new", after "killed:" where that happened."""
+    violations: tuple[str, ...]
+
+    @property
+    def mark(self) -> str:
+        """Say in one letter how it ended."""
+        if self.violations:
+            return "X"
+        return "n" if self.ended.endswith("new") else "p"
+
+
+def print_table(cells: Iterable[Cell]) -> None:
+    """Print step x fault, then every violation, then the counts."""
+    shown = list(cells)
+    steps = list(dict.fromkeys(cell.step for cell in shown))
+    faults = list(dict.fromkeys(cell.fault for cell in shown))
+    width = max((len(fault) for fault in faults), default=0)
+    for number, step in enumerate(steps):
+        print(f"{'':{width}} {' |' * number} {step}")
+    for fault in faults:
+        row = (_marks(shown, step, fault) for step in steps)
+        print(f"{fault:{width}}  {' '.join(row)}")
+    print("n: new promoted, p: previous stands, X: violation, .: not tried")
+    for cell in shown:
+        for violation in cell.violations:
+            print(f"violation: {cell.step} x {cell.fault}: {violation}")
+    violated = sum(len(cell.violations) for cell in shown)
+    print(f"{len(shown)} cells, {violated} violations")
+    codes = Counter("none" if cell.exit_code is None else str(cell.exit_code) for cell in shown)
+    print("by exit code: " + ", ".join(f"{code}: {count}" for code, count in sorted(codes.items())))
+
+
+def _marks(cells: list[Cell], step: str, fault: str) -> str:
+    found = {cell.mark for cell in cells if (cell.step, cell.fault) == (step, fault)}
+    return next((mark for mark in "Xpn" if mark in found), ".")

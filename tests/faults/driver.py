@@ -1,0 +1,199 @@
+"""retrofit's command line as a process of its own, begun warm: faults may stop or kill it.
+
+It is forked from the tests' process, which has imported everything already; from there on it is
+what an operator starts. What it is told to do `before` it begins is where faults are put into it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from retrofit import pipeline
+from retrofit.cli import main
+from retrofit.report import RunReport
+from tests.integration.stage import Stage
+
+POLL = 0.01
+NO_EXIT = 99
+"""Exit code of a child in which something else than the command line failed."""
+
+
+class RanTooLongError(AssertionError):
+    """The command did not end in the time that its test gave it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended: by itself with a code, or by a signal."""
+
+    exit_code: int | None
+    signal: int | None
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A command that goes on beside the test."""
+
+    pid: int
+    out: Path
+    err: Path
+
+    def send(self, number: int) -> None:
+        """Send a signal to the process, and to it alone, as an operator or the kernel does."""
+        os.kill(self.pid, number)
+
+    def ended(self, timeout: float = 60.0) -> Ended:
+        """Wait for the end. Raises RanTooLongError after so many seconds, the process killed."""
+        deadline = time.monotonic() + timeout
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                self.send(signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                raise RanTooLongError(f"no end within {timeout:g} s:\n{_text(self.err)}")
+            time.sleep(POLL)
+        code = os.waitstatus_to_exitcode(status)
+        ended = Ended(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            stdout=_text(self.out),
+            stderr=_text(self.err),
+        )
+        assert ended.exit_code != NO_EXIT, ended.stderr
+        assert "Traceback" not in ended.stderr + ended.stdout, ended.stderr
+        return ended
+
+
+def begin(
+    stage: Stage,
+    *words: str,
+    before: Callable[[], object] = lambda: None,
+    build: Any = None,
+    verify: Any = None,
+) -> Running:
+    """Begin a command on a stage, by default with the stage's recording build and verification.
+
+    `before` is called in the new process.
+    """
+    out, err = (stage.directory / f"{stage.machine}.{name}" for name in ("out", "err"))
+    argv = ["retrofit", "--config", str(stage.config), *words]
+    doubles = partial(
+        pipeline.run_targets,
+        build=build or stage.workshop.build,
+        verify=verify or stage.workshop.verify,
+    )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        # Whatever happens here, never back into pytest.
+        try:
+            code = _become(argv, out, err, doubles, before)
+        except BaseException:
+            traceback.print_exc(file=sys.stderr)
+            code = NO_EXIT
+        _flush()
+        os._exit(code)
+    return Running(pid=pid, out=out, err=err)
+
+
+def _flush() -> None:
+    """Flush what was printed, as far as there is room for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+def run(
+    stage: Stage,
+    *words: str,
+    before: Callable[[], object] = lambda: None,
+    timeout: float = 60.0,
+    **doubles: Any,
+) -> Ended:
+    """Run a command to its end, at most `timeout` seconds."""
+    return begin(stage, *words, before=before, **doubles).ended(timeout)
+
+
+def _become(
+    argv: list[str],
+    out: Path,
+    err: Path,
+    doubles: Callable[..., Any],
+    before: Callable[[], object],
+) -> int:
+    """Be the command from here on, and return its exit code."""
+    os.setpgid(0, 0)
+    for number, path, flags in (
+        (0, Path(os.devnull), os.O_RDONLY),
+        (1, out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+        (2, err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+    ):
+        opened = os.open(path, flags, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  (as long as the process lives)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.argv = argv
+    pipeline.run_targets = doubles  # type: ignore[assignment]
+    before()
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def at_step(name: str, act: Callable[[], object], *, begun: bool) -> Callable[[], None]:
+    """Return what has `act` called right before a step of the run begins, or right after it ended.
+
+    It is to be called in the process of the run: `begin(..., before=at_step(...))`.
+    """
+
+    def put_in() -> None:
+        step = RunReport.step
+
+        @contextmanager
+        def with_act(self: RunReport, which: str) -> Iterator[None]:
+            if which == name and begun:
+                act()
+            with step(self, which):
+                yield
+            if which == name and not begun:
+                act()
+
+        RunReport.step = with_act  # type: ignore[assignment, method-assign]
+
+    return put_in
+
+
+def die() -> None:
+    """Be gone at once, as by the kernel's out-of-memory killer or a power cut."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def be_stopped() -> None:
+    """Get what `systemctl stop` sends."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""

@@ -23,6 +23,7 @@ from retrofit.dib.recipe import Recipe
 from retrofit.dib.work_directory import loop_devices, mount_points, sweep, work_directory
 from retrofit.errors import BuildError, SourceError
 from retrofit.model import BuiltImage
+from tests.integration.stand_in import StandIn, stand_in
 from tests.unit import disks
 from tests.unit.disks import MIB
 
@@ -34,50 +35,23 @@ RECIPE = Recipe(
     output={"format": "qcow2", "free_space": "64"},
 )
 
-# Takes what disk-image-create takes, and says on the way what it says.
-STAND_IN = r"""
-trap 'r=$?; echo "Unmount everything"; umount "$TMPDIR/mnt"; losetup -d "$loop"; exit $r' EXIT
-env > "$RECORD/environment"
-echo "$@" > "$RECORD/arguments"
-mkdir "$TMPDIR/mnt"
-mount -t tmpfs stand-in "$TMPDIR/mnt"
-loop=$(losetup --find --show "$DIB_STOCK_DISK")
-echo "2026-11-22 19:04:16.411 | Running hooks from /x/hooks/root.d"
-echo "dib-run-parts Running /tmp/in_target.d/install.d/50-x"
-touch "$RECORD/running"
-BEHAVIOUR
-while [ "$1" != -o ]; do shift; done
-echo packages > "$DIB_STOCK_MANIFEST"
-mv "$DIB_STOCK_DISK" "$2"
-"""
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    made = stand_in(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(made.python))
+    return made
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Path:
-    directory = tmp_path / "record"
-    directory.mkdir()
-    return directory
+def record(tool: StandIn) -> Path:
+    return tool.record
 
 
 @pytest.fixture
-def behaves(tmp_path: Path, record: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Put a disk-image-create that does as told beside the interpreter."""
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    python = tools / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
-
-    def write(behaviour: str = "") -> Path:
-        script = STAND_IN.replace("BEHAVIOUR", behaviour).replace("$RECORD", str(record))
-        tool = tools / "disk-image-create"
-        tool.write_text(f"#!/bin/bash\nset -eE\n{script}")
-        tool.chmod(0o755)
-        return tools
-
-    write()
-    return write
+def behaves(tool: StandIn) -> Callable[[str], Path]:
+    """Say what the disk-image-create beside the interpreter does."""
+    return tool.behaves
 
 
 @pytest.fixture(scope="session")
@@ -109,14 +83,6 @@ def assert_nothing_left(work: Path) -> None:
     assert loop_devices(work) == []
     assert [path for path in work.rglob("*") if path.is_file()] == []
     assert not (work / "build").exists()
-
-
-def alive(record: Path) -> list[str]:
-    """Commands of the stand-in that still run."""
-    found = subprocess.run(
-        ["ps", "-eo", "args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    return [line for line in found if str(record.parent / "tools") in line]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +225,7 @@ PHRASES = (
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_interruption_in_every_phase_leaves_nothing(
-    behaves: object, record: Path, source: Path, work: Path, phrase: str
+    tool: StandIn, source: Path, work: Path, phrase: str
 ) -> None:
     def progress(said: str, _fraction: float | None) -> None:
         if said == phrase:
@@ -268,7 +234,7 @@ def test_interruption_in_every_phase_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         run(source, work, progress=progress)
     assert_nothing_left(work)
-    assert alive(record) == []
+    assert tool.alive() == []
 
 
 def test_phrases_above_are_all_there_are(behaves: object, source: Path, work: Path) -> None:
@@ -278,9 +244,11 @@ def test_phrases_above_are_all_there_are(behaves: object, source: Path, work: Pa
 
 
 def test_interruption_while_it_runs_waits_for_its_clean_up(
-    behaves: Callable[[str], Path], record: Path, source: Path, work: Path
+    tool: StandIn, source: Path, work: Path
 ) -> None:
-    behaves("trap 'sleep 1; touch \"$RECORD/cleaned\"; exit 143' TERM; while :; do sleep 0.1; done")
+    tool.behaves(
+        "trap 'sleep 1; touch \"$RECORD/cleaned\"; exit 143' TERM; while :; do sleep 0.1; done"
+    )
 
     def progress(said: str, _fraction: float | None) -> None:
         if said == "installing packages":
@@ -295,15 +263,15 @@ def test_interruption_while_it_runs_waits_for_its_clean_up(
             run(source, work, progress=progress)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert (record / "cleaned").exists()
+    assert (tool.record / "cleaned").exists()
     assert_nothing_left(work)
-    assert alive(record) == []
+    assert tool.alive() == []
 
 
 def test_second_interruption_ends_a_build_that_does_not_stop(
-    behaves: Callable[[str], Path], record: Path, source: Path, work: Path
+    tool: StandIn, source: Path, work: Path
 ) -> None:
-    behaves("trap '' TERM; while :; do sleep 0.1; done")
+    tool.behaves("trap '' TERM; while :; do sleep 0.1; done")
 
     def progress(said: str, _fraction: float | None) -> None:
         if said == "installing packages":
@@ -322,7 +290,7 @@ def test_second_interruption_ends_a_build_that_does_not_stop(
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - began < 30
     assert_nothing_left(work)
-    assert alive(record) == []
+    assert tool.alive() == []
 
 
 CHILD = """
@@ -340,21 +308,20 @@ with work_directory(Path(work), "run-1") as directory:
 
 @pytest.mark.parametrize("behaviour", ["sleep 100", "trap '' TERM; while :; do sleep 0.1; done"])
 def test_sweep_clears_what_a_killed_run_left(
-    behaves: Callable[[str], Path],
-    record: Path,
+    tool: StandIn,
     source: Path,
     work: Path,
     behaviour: str,
 ) -> None:
-    tools = behaves(behaviour)
-    real = (tools / "python").read_text().split()[2]
+    real = tool.python.read_text().split()[2]
+    tool.behaves(behaviour)
     child = subprocess.Popen(
-        [real, "-c", CHILD, source, work, record, tools / "python"],
+        [real, "-c", CHILD, source, work, tool.record, tool.python],
         cwd=Path(__file__).parents[2],
     )
     try:
         deadline = time.monotonic() + 60
-        while not (record / "running").exists():
+        while not (tool.record / "running").exists():
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -365,7 +332,7 @@ def test_sweep_clears_what_a_killed_run_left(
         child.wait()
     swept = sweep(work)
     assert swept[-1] == f"directory {work / 'run-1'}"
-    assert alive(record) == []
+    assert tool.alive() == []
     assert list(work.iterdir()) == []
     assert_nothing_left(work)
 

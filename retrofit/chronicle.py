@@ -17,6 +17,8 @@ from typing import Any
 from retrofit import state
 
 FILE = "chronicle.json"
+SANE = 10**12
+"""More runs than there ever will be, and more seconds than a step ever takes."""
 
 
 def _new_epoch() -> str:
@@ -56,6 +58,7 @@ class Chronicle:
             all(isinstance(kept[key], str | None) for key in texts & kept.keys())
             and isinstance(kept.get("epoch"), str)
             and isinstance(kept.get("told"), int)
+            and _is_sane(kept["told"])
             and all(_numbers(kept.get(key, {})) for key in ("runs", "seconds"))
         ):
             return cls(**kept)
@@ -63,9 +66,12 @@ class Chronicle:
 
 
 def _numbers(record: Any) -> bool:
-    return isinstance(record, dict) and all(
-        isinstance(value, int | float) for value in record.values()
-    )
+    return isinstance(record, dict) and all(_is_sane(value) for value in record.values())
+
+
+def _is_sane(value: Any) -> bool:
+    """Say whether a count or a time can be one; json reads NaN, and numbers of any length."""
+    return isinstance(value, int | float) and 0 <= value < SANE
 
 
 def read_chronicle(state_dir: Path, target: str) -> Chronicle:

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
+from retrofit import state
 from retrofit.errors import ConfigError
 from retrofit.report import RunReport
 
@@ -19,8 +21,34 @@ log = structlog.get_logger(__name__)
 
 REPORT = "report.json"
 STORY = "story.jsonl"
+RUN_IDS = "[0-9]*T[0-9]*Z-*"
+"""Pattern of the names that runs give their directories."""
 IDLE = frozenset({"unchanged", "paused", "waiting"})
-_story: ContextVar[TextIO | None] = ContextVar("story", default=None)
+LARGEST_STORY = 16 * 1024 * 1024
+"""Characters; a run tells some KiB."""
+AHEAD = timedelta(hours=1)
+"""How far a clock may be set back without runs seeming to be of the future."""
+
+
+class _Story:
+    """The file that a run's events go to, and how many characters more it takes."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._left = LARGEST_STORY
+
+    def tell(self, event: structlog.typing.EventDict) -> None:
+        """Write an event, as long as there is room for it and a last one. Raises OSError."""
+        line = json.dumps(event, default=str) + "\n"
+        if self._left <= 0:
+            return
+        self._left -= len(line)
+        if self._left <= 0:
+            line = json.dumps({"event": "story too long, the rest of it is not kept"}) + "\n"
+        self._file.write(line)
+
+
+_story: ContextVar[_Story | None] = ContextVar("story", default=None)
 
 
 @contextmanager
@@ -32,7 +60,7 @@ def story_kept(log_dir: Path) -> Iterator[None]:
         log.warning("story not written", error=str(error))
         yield
         return
-    before = _story.set(file)
+    before = _story.set(_Story(file))
     try:
         yield
     finally:
@@ -47,10 +75,10 @@ def keep_story(
     _logger: Any, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     """Write an event into the story of the run that it belongs to: a processor of structlog."""
-    file = _story.get()
-    if file is not None:
+    story = _story.get()
+    if story is not None:
         try:
-            file.write(json.dumps(event, default=str) + "\n")
+            story.tell(event)
         except OSError:  # a full disk ends a run by what needs the disk, not by its story
             pass
     return event
@@ -74,11 +102,8 @@ def events(log_dir: Path) -> Iterator[dict[str, Any]]:
 def write_report(report: RunReport) -> None:
     """Leave the report beside the run's logs; failing to is logged, as it changes no outcome."""
     path = report.log_dir / REPORT
-    partial = path.with_suffix(".partial")
     try:
-        report.log_dir.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
-        partial.replace(path)
+        state.write_text(path, json.dumps(report.as_dict(), indent=2) + "\n")
     except OSError as error:
         log.warning("report not written", path=str(path), error=str(error))
 
@@ -126,7 +151,7 @@ def prune(logs: Path, *, keep: int) -> None:
     """Delete old runs' directories: all but `keep` of those that did something.
 
     Of runs that found nothing to do only each target's last stays: they would push out what
-    matters.
+    matters. As many stay of what was verified by hand.
     """
     busy: list[Path] = []
     idle: list[Path] = []
@@ -139,7 +164,8 @@ def prune(logs: Path, *, keep: int) -> None:
             idle.append(directory)
         else:
             idle_targets.add(target)
-    for directory in idle + busy[keep:]:
+    by_hand = sorted(logs.glob(f"verify-{RUN_IDS}"), reverse=True)
+    for directory in idle + busy[keep:] + by_hand[keep:]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -154,5 +180,10 @@ def _target_of_idle(directory: Path) -> str | None:
 
 
 def run_directories(logs: Path) -> list[Path]:
-    """List the directories of runs, newest first: names of another form are not ours to touch."""
-    return sorted(logs.glob("[0-9]*T[0-9]*Z-*"), reverse=True) if logs.is_dir() else []
+    """List the directories of runs, newest first: names of another form are not ours to touch.
+
+    What was named by a clock that was ahead comes last: it began before what has begun since.
+    """
+    soon = f"{datetime.now(UTC) + AHEAD:%Y%m%dT%H%M%SZ}"
+    found = logs.glob(RUN_IDS) if logs.is_dir() else ()
+    return sorted(found, key=lambda path: (path.name < soon, path.name), reverse=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 VERSION = 1
 """Of the form of all records; one of another version is as good as none."""
+LARGEST = 4 * 1024 * 1024
+"""Bytes of a record; what is larger is none of ours."""
 
 
 def directory_of(state: Path, target: str) -> Path:
@@ -20,7 +24,9 @@ def directory_of(state: Path, target: str) -> Path:
 def read(path: Path) -> dict[str, Any] | None:
     """Read a record; None where there is none, or none that this version understands."""
     try:
-        record = json.loads(path.read_text())
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        record = json.loads(content) if len(content) <= LARGEST else None
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.pop("version", None) != VERSION:
@@ -33,15 +39,22 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
 
     Raises OSError.
     """
+    write_text(path, json.dumps({"version": VERSION, **record}, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as `write` does, with its directory where there is none. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("w") as file:
-            json.dump({"version": VERSION, **record}, file, indent=2)
-            file.write("\n")
+            # Freed by our death: that tells what we leave then from what is being written.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -49,3 +62,11 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
 def remove(path: Path) -> None:
     """Remove a record, if there is one. Raises OSError."""
     path.unlink(missing_ok=True)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what writers that were killed left half written."""
+    for partial in directory.glob(".*.[0-9]*"):
+        with suppress(OSError), partial.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink()

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from retrofit import run_logs
 from retrofit.errors import BuildError, ConfigError
 from retrofit.report import RunReport, worst_exit_code
 from retrofit.run_logs import (
@@ -12,10 +15,12 @@ from retrofit.run_logs import (
     STORY,
     events,
     find_run,
+    keep_story,
     prune,
     read_report,
     reports,
     run_directories,
+    story_kept,
     write_report,
 )
 
@@ -143,3 +148,67 @@ def test_events_pass_over_what_was_cut_short(tmp_path: Path) -> None:
     (tmp_path / STORY).write_bytes(b'{"event": "a"}\n[]\n7\n\xff\n\n{"event": "b"}\n{"event": "c')
     assert [event["event"] for event in events(tmp_path)] == ["a", "b"]
     assert list(events(tmp_path / "nowhere")) == []
+
+
+def at(logs: Path, when: datetime, *, outcome: str = "failed") -> Path:
+    run_id = f"{when:%Y%m%dT%H%M%SZ}-abcdef"
+    report = RunReport(run_id=run_id, target="default", log_dir=logs / run_id)
+    report.outcome = outcome  # type: ignore[assignment]
+    write_report(report)
+    return report.log_dir
+
+
+def test_runs_of_a_clock_that_was_ahead_are_the_first_to_go(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    ahead = [at(tmp_path, now + timedelta(days=3650, seconds=second)) for second in range(3)]
+    since = [at(tmp_path, now - timedelta(seconds=second)) for second in (20, 10, 0)]
+    assert run_directories(tmp_path) == [*reversed(since), *reversed(ahead)]
+    assert find_run(tmp_path, "last") == since[-1]
+    prune(tmp_path, keep=4)
+    assert run_directories(tmp_path) == [*reversed(since), ahead[-1]]
+
+
+def test_a_clock_that_was_set_back_takes_no_order_from_the_runs_before(tmp_path: Path) -> None:
+    now = datetime.now(UTC) + timedelta(days=3650)
+    runs = [at(tmp_path, now + timedelta(seconds=second)) for second in range(4)]
+    prune(tmp_path, keep=2)
+    assert run_directories(tmp_path) == [runs[3], runs[2]]
+
+
+def test_logs_of_what_was_verified_by_hand_are_bounded_too(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"verify-20261122T12000{number}Z-abcdef").mkdir()
+    finished(tmp_path, 1, "published")
+    prune(tmp_path, keep=2)
+    assert sorted(path.name[-9:-7] for path in tmp_path.glob("verify-*")) == ["3Z", "4Z"]
+    assert numbers(tmp_path) == [1]
+
+
+def test_a_story_without_end_is_cut_short_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_logs, "LARGEST_STORY", 1000)
+    with story_kept(tmp_path):
+        for number in range(100):
+            keep_story(None, "info", {"event": f"event {number}"})
+    assert (tmp_path / STORY).stat().st_size < 1100
+    told = [event["event"] for event in events(tmp_path)]
+    assert told[0] == "event 0"
+    assert told[-1] == "story too long, the rest of it is not kept"
+    assert len(told) < 100
+
+
+def test_a_report_killed_half_way_leaves_the_one_before(tmp_path: Path) -> None:
+    report = finished(tmp_path, 1, "published")
+    report.outcome = "failed"
+    child = os.fork()
+    if child == 0:
+        os.fsync = lambda _: os._exit(137)  # type: ignore[assignment]
+        write_report(report)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
+    before = read_report(report.log_dir)
+    assert before is not None
+    assert before["outcome"] == "published"
+    write_report(report)
+    assert [path.name for path in report.log_dir.iterdir()] == [REPORT]

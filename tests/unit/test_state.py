@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def test_a_record_is_read_as_it_was_written(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["paused.json"]
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace", "dump"])
+@pytest.mark.parametrize("step", ["fsync", "replace", "flock"])
 def test_a_write_that_fails_half_way_leaves_the_old_record_and_nothing_else(
     path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,7 +33,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_record_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        owner: Any = {"fsync": os, "replace": Path, "dump": json}[step]
+        owner: Any = {"fsync": os, "replace": Path, "flock": fcntl}[step]
         patched.setattr(owner, step, fails)
         with pytest.raises(OSError, match="No space"):
             state.write(path, {"count": 2})
@@ -50,8 +50,27 @@ def test_a_write_killed_half_way_leaves_the_old_record(path: Path) -> None:
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
     assert state.read(path) == {"count": 1}
-    state.write(path, {"count": 3})
-    assert state.read(path) == {"count": 3}
+    assert len(list(path.parent.iterdir())) == 2, "it was killed before it could clean up"
+    state.write(path.with_name("another.json"), {"count": 3})
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["another.json", "paused.json"]
+
+
+def test_what_another_process_is_writing_is_left_to_it(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    partial = path.with_name(".paused.json.1")
+    with partial.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        state.write(path, {"count": 1})
+        assert partial.exists()
+    state.write(path, {"count": 2})
+    assert not partial.exists()
+
+
+def test_what_is_larger_than_any_record_is_none(path: Path) -> None:
+    state.write(path, {"text": "x" * 1000})
+    assert state.read(path)
+    state.write(path, {"text": "x" * state.LARGEST})
+    assert state.read(path) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,35 @@
-"""Fixtures of the fault tests: those of the integration tests."""
+"""Fixtures of the fault tests: those of the integration tests, and a network that fails."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.devcloud import accounts
+from tests.devcloud.fixtures import Devcloud
+from tests.faults.detour import REGION, Detour
+from tests.faults.proxy import Proxy, proxying
 from tests.integration.conftest import image_manager, stage
+from tests.integration.stage import Stage
 
-__all__ = ["image_manager", "stage"]
+__all__ = ["faulty", "image_manager", "network", "stage"]
+
+
+@pytest.fixture(scope="module")
+def network(devcloud: Devcloud) -> Iterator[Proxy]:
+    """A proxy before the session's cloud, in its catalog as a region of its own."""
+    with proxying(devcloud.keystone_url, devcloud.glance_url) as proxy:
+        accounts.register_region(devcloud.keystone_url, REGION, proxy.glance_url)
+        try:
+            yield proxy
+        finally:
+            accounts.unregister_region(devcloud.keystone_url, REGION)
+
+
+@pytest.fixture
+def faulty(network: Proxy, stage: Stage) -> Iterator[Detour]:
+    """The stage, the proxy without any fault yet, and the way to have one go through the other."""
+    network.clear()
+    yield Detour(stage=stage, proxy=network)
+    network.clear()

@@ -68,6 +68,8 @@ class Stage:
     account: str = "demo"
     clouds_yaml: Path | None = None
     """Instead of the cloud's own."""
+    cloud_toml: str = ""
+    """Further settings of `[cloud]`."""
     machine: str = "a"
     """Machines share the cloud and nothing on disk."""
     tags: dict[str, str] = field(default_factory=dict)
@@ -106,6 +108,7 @@ class Stage:
             "[cloud]",
             f'name = "{self.account}"',
             f'clouds_yaml = "{self.clouds_yaml or self.site.clouds_yaml}"',
+            self.cloud_toml,
             "[paths]",
             *(f'{name} = "{self.path(name)}"' for name in ("state", "cache", "work", "logs")),
             self.toml,

@@ -12,6 +12,8 @@ class RetrofitError(Exception):
 
     exit_code: ClassVar[int] = 1
     code: ClassVar[str] = "internal"
+    passing: bool = False
+    """Whether another attempt may go well, as whoever raises it knows."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         # Addresses with credentials come from the configuration, and from libraries' messages.

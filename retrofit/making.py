@@ -37,6 +37,7 @@ from retrofit.report import RunReport
 from retrofit.shelf import Made, Shelf, job_of
 from retrofit.stock import publish_stock
 from retrofit.trust import Vouched
+from retrofit.upload import upload
 
 log = structlog.get_logger(__name__)
 
@@ -197,33 +198,21 @@ def _upload(run: Run, glance: Glance, source: Source, vouched: Vouched, made: Ma
         run_id=run.report.run_id,
         host=socket.gethostname(),
     )
-    try:
-        record = glance.create(attributes)
-        image = glance.upload(record, made.built.path, run.progress)
+
+    def record_hash(image: Image) -> None:
         if not is_whole(image):
             # Seen to hold our bytes; this Glance hashes by another algorithm than sha512.
-            glance.update(
-                image.id, {"retrofit_image_hash": f"{image.hash_algo}:{image.hash_value}"}
-            )
-    except BaseException:
-        # No failed upload is repeated into the same record: Glance answers 500 to that.
-        _discard_records(run, glance)
-        raise
-    return image
+            known = f"{image.hash_algo}:{image.hash_value}"
+            glance.update(image.id, {"retrofit_image_hash": known})
 
-
-def _discard_records(run: Run, glance: Glance) -> None:
-    """Delete what this run registered, on the way out of a failure that stays the reported one.
-
-    Found by run id, as the answer to the creation may have been what was lost.
-    """
-    try:
-        for image in glance.list(
-            {"retrofit_run_id": run.report.run_id, "owner": glance.project_id}
-        ):
-            glance.delete(image.id)
-    except RetrofitError as error:
-        log.warning("records left for the next run to sweep", error=error.message)
+    return upload(
+        glance,
+        attributes,
+        made.built.path,
+        run.progress,
+        retries=run.target.cloud.retries,
+        finish=record_hash,
+    )
 
 
 def _require_space(work_dir: Path, source: Source) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from keystoneauth1 import exceptions as ks_exc
@@ -13,10 +14,13 @@ from openstack import exceptions as sdk_exc
 from openstack.connection import Connection
 
 from retrofit.cloud.config import cloud_region
+from retrofit.cloud.errors import BROKEN, STRANGE
+from retrofit.cloud.requesting import Requests
 from retrofit.config import Target
 from retrofit.errors import CloudError
 from retrofit.model import Amphora, Fleet, LoadBalancer, Usage
 from retrofit.octavia_conf import mismatches
+from retrofit.patience import first_line
 
 __all__ = ["Octavia", "fleet", "mismatches", "usage"]
 
@@ -38,8 +42,9 @@ class Octavia:
     started just now, from the image that is tagged now, which nobody retires.
     """
 
-    def __init__(self, proxy: Any) -> None:
+    def __init__(self, proxy: Any, requests: Requests) -> None:
         self._proxy = proxy
+        self._requests = requests
 
     @classmethod
     def connect(cls, target: Target) -> Octavia:
@@ -52,14 +57,19 @@ class Octavia:
         if target.octavia.cloud is not None:
             settings = settings.model_copy(update={"name": target.octavia.cloud})
         region = cloud_region(settings)
-        with _translated("find Octavia"):
-            region.get_session().timeout = settings.timeout
+        session = region.get_session()
+        session.timeout = settings.timeout
+        requests = Requests(session, retries=settings.retries, timeout=settings.timeout)
+
+        def find() -> Any:
             # Not `strict_proxies`, which takes Octavia's way to tell its versions for a failure.
             proxy = Connection(config=region).load_balancer
             if proxy.get_endpoint() is None:
                 raise ks_exc.EndpointNotFound
-            proxy.connect_retries = proxy.status_code_retries = settings.connect_retries
-        return cls(proxy)
+            return proxy
+
+        with _translated("find Octavia"):
+            return cls(requests.make(find, "find Octavia"), requests)
 
     def amphorae(self) -> tuple[Amphora, ...]:
         """List all amphorae of the cloud; deleted ones are not among them."""
@@ -97,9 +107,7 @@ class Octavia:
         seen: set[str] = set()
         marker: dict[str, str] = {}
         while True:
-            response = self._proxy.get(path, params=marker)
-            sdk_exc.raise_from_response(response)
-            page = response.json()
+            page = self._requests.make(partial(self._page, path, marker), f"list {key}")
             rows = page[key]
             for row in rows:
                 if row["id"] in seen:
@@ -113,6 +121,11 @@ class Octavia:
             if not rows or not any(link.get("rel") == "next" for link in links):
                 return
             marker = {"marker": rows[-1]["id"]}
+
+    def _page(self, path: str, marker: Mapping[str, str]) -> Any:
+        response = self._proxy.get(path, params=marker)
+        sdk_exc.raise_from_response(response)
+        return response.json()
 
 
 def usage(target: Target) -> Usage:
@@ -203,7 +216,7 @@ def _reading(action: str) -> Iterator[None]:
     try:
         with _translated(action):
             yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except STRANGE as error:
         raise CloudError(
             f"cannot {action}: what answers is not Octavia ({type(error).__name__}: {error})",
             hint="check what answers at the address of `openstack catalog show load-balancer`",
@@ -242,7 +255,9 @@ def _translated(action: str) -> Iterator[None]:
             f"cannot {action}: Octavia cannot be reached ({_first_line(error)})",
             hint="check that Octavia is up and that its endpoint is reachable from here",
         ) from error
-    except (sdk_exc.SDKException, ks_exc.ClientException) as error:
+    except STRANGE:
+        raise  # for who knows what was read
+    except (*BROKEN, sdk_exc.SDKException, ks_exc.ClientException) as error:
         raise CloudError(
             f"cannot {action}: Octavia fails ({_first_line(error)})",
             hint="look into Octavia's log for the reason, then run again",
@@ -250,6 +265,5 @@ def _translated(action: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
     # What follows in a message of keystoneauth's is a urllib3 object, printed.
-    return lines[0].partition(": HTTP")[0] if lines else type(error).__name__
+    return first_line(error).partition(": HTTP")[0]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from urllib3 import exceptions as pool_errors
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
@@ -35,25 +38,46 @@ class InterruptedTransferError(Exception):
         self.wait = wait
 
 
-class Patience:
-    """How many more attempts there are. `retries` is how often in a row one may fail again."""
+@dataclass(frozen=True, kw_only=True)
+class Setback:
+    """A failure that the next attempt may not meet; `wait` is the server's wish, in seconds."""
 
-    def __init__(self, retries: int) -> None:
-        self._retries = retries
-        self.failures = 0
+    wait: float | None = None
 
-    def waits(self, reason: object, *, wish: float | None = None, **what: object) -> bool:
-        """Sleep before another attempt, `wish` being the server's; False when none is left.
 
-        `what` names for the log what failed.
-        """
-        self.failures += 1
-        wait = pause(self.failures, wish)
-        if self.failures > self._retries or wait > LONGEST_WISH:
-            return False
-        log.warning("trying again", **what, reason=str(reason), wait=wait)
-        sleep(wait)
-        return True
+def repeated(
+    request: Callable[[], T],
+    judge: Callable[[Exception], Setback | None],
+    *,
+    what: str,
+    retries: int,
+) -> T:
+    """Make a request that is safe to repeat, `retries` times more while `judge` finds setbacks.
+
+    `what` names it in the log. Raises what the last attempt raised, with a note of how many there
+    were; what `judge` finds to be no setback at once.
+    """
+    failures = 0
+    while True:
+        try:
+            return request()
+        except Exception as error:
+            failures += 1
+            setback = judge(error)
+            wait = 0.0 if setback is None else pause(failures, setback.wait)
+            if setback is None or failures > retries or wait > LONGEST_WISH:
+                if failures > 1:
+                    error.add_note(f"tried {times(failures)}")
+                raise
+            log.warning("trying again", request=what, reason=first_line(error), wait=wait)
+            sleep(wait)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, or else what it is, and the notes that `repeated` left."""
+    lines = str(error).strip().splitlines()
+    said = lines[0] if lines else type(error).__name__
+    return ", ".join((said, *getattr(error, "__notes__", ())))
 
 
 def pause(failures: int, wish: float | None) -> float:

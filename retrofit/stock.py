@@ -13,6 +13,7 @@ from retrofit.config import Target
 from retrofit.model import Image, Source, StreamItem, version_key
 from retrofit.plan import UNFINISHED
 from retrofit.progress import Progress
+from retrofit.upload import upload
 
 log = structlog.get_logger(__name__)
 
@@ -31,12 +32,8 @@ def publish_stock(
     standing = [image for image in ours if image.status == "active"]
     if any(_is_copy(image, item) for image in standing):
         return []
-    record = glance.create(stock_attributes(source, item, target))
-    try:
-        image = glance.upload(record, path, progress)
-    except BaseException:
-        glance.delete(record.id)
-        raise
+    attributes = stock_attributes(source, item, target)
+    image = upload(glance, attributes, path, progress, retries=target.cloud.retries)
     log.info("stock image published", image_id=image.id, name=image.name)
     return [f"stock image published as {image.id}", *_rotate([image, *standing], target, glance)]
 

@@ -1,4 +1,4 @@
-"""The exceptions of the OpenStack clients, translated to ours."""
+"""The exceptions of the OpenStack clients: which may pass, and what they are in our words."""
 
 from __future__ import annotations
 
@@ -8,20 +8,40 @@ from contextlib import contextmanager
 import requests
 from glanceclient import exc as glance_exc
 from keystoneauth1 import exceptions as ks_exc
+from openstack import exceptions as sdk_exc
 
 from retrofit.errors import CloudError, RetrofitError
+from retrofit.patience import PASSING, InterruptedTransferError, first_line
 
-UNREACHABLE = (
+BROKEN = (
     glance_exc.CommunicationError,
-    glance_exc.ClientException,
-    ks_exc.ClientException,
-    requests.exceptions.ConnectionError,
+    glance_exc.InvalidEndpoint,  # the client's name for a time limit
+    ks_exc.ConnectionError,
+    ks_exc.DiscoveryFailure,
+    requests.exceptions.RequestException,
+    InterruptedTransferError,
+    TimeoutError,
 )
-"""What is left when the more telling exceptions are taken: somewhere a connection broke."""
+"""Somewhere a connection broke, or nothing came."""
+
+STRANGE = (AttributeError, KeyError, TypeError, ValueError)
+"""What the clients raise over answers of another form than the service's: a proxy's page."""
 
 
 class MissingImageError(CloudError):
     """Glance knows no such image (or tag), or shows it to us no more."""
+
+
+def may_pass(error: Exception, status: int | None) -> bool:
+    """Say whether another attempt may go well; `status` is that of the last answer."""
+    if isinstance(error, ks_exc.SSLError):
+        return "CERTIFICATE" not in str(error).upper()
+    if isinstance(error, ks_exc.HttpError):
+        return error.http_status in PASSING
+    if isinstance(error, (glance_exc.HTTPException, sdk_exc.HttpException)):
+        # Glance's client does not know the rarer ones of its exceptions' codes.
+        return status in PASSING
+    return isinstance(error, (*BROKEN, *STRANGE))
 
 
 @contextmanager
@@ -46,27 +66,28 @@ def translated(
         ) from error
     except (ks_exc.ConnectFailure, ks_exc.SSLError, ks_exc.DiscoveryFailure) as error:
         raise CloudError(
-            f"cannot {action}: {_first_line(error)}",
+            f"cannot {action}: {first_line(error)}",
             hint=f"check that {auth_url or 'the endpoint'} is reachable from here",
         ) from error
     except glance_exc.HTTPNotFound as error:
         raise MissingImageError(f"cannot {action}: there is no such image") from error
     except (glance_exc.HTTPForbidden, ks_exc.Forbidden) as error:
         raise failure(
-            f"cannot {action}: Glance forbids it: {_first_line(error)}",
+            f"cannot {action}: Glance forbids it: {first_line(error)}",
             hint="the project needs the rights that README.md lists",
         ) from error
     except glance_exc.HTTPException as error:
         raise failure(
-            f"cannot {action}: Glance answers {_first_line(error)}",
+            f"cannot {action}: Glance answers {first_line(error)}",
             hint="look into Glance's log for the reason, then run again",
         ) from error
-    except UNREACHABLE as error:
+    except STRANGE as error:
         raise CloudError(
-            f"cannot {action}: {_first_line(error)}", hint="check that Glance is up, then run again"
+            f"cannot {action}: what answers is not Glance ({type(error).__name__}:"
+            f" {first_line(error)})",
+            hint="check what answers at the address of `openstack catalog show image`",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    except (*BROKEN, glance_exc.ClientException, ks_exc.ClientException) as error:
+        raise CloudError(
+            f"cannot {action}: {first_line(error)}", hint="check that Glance is up, then run again"
+        ) from error

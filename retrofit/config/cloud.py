@@ -22,5 +22,11 @@ class CloudSettings(Section):
     interface: Literal["public", "internal", "admin"] | None = Field(
         None, description="Endpoint interface to use."
     )
-    connect_retries: int = Field(3, ge=0, le=20, description="Retries of a failed connection.")
+    retries: int = Field(
+        4,
+        ge=0,
+        le=20,
+        description="Retries of a request that another attempt may help: broken connections,"
+        " stalls, answers such as 429 and 503.",
+    )
     timeout: int = Field(120, ge=1, description="Seconds without an answer before a request fails.")

@@ -24,9 +24,7 @@ def target(devcloud: Any) -> Callable[..., Target]:
 
     def make(ask: str = "auto", *, cloud: str | None = devcloud.admin_cloud) -> Target:
         return Target(
-            cloud=CloudSettings(
-                name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml, connect_retries=0
-            ),
+            cloud=CloudSettings(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml, retries=0),
             octavia=OctaviaSettings.model_validate({"ask": ask, "cloud": cloud}),
         )
 
@@ -110,8 +108,9 @@ def test_rows_that_come_and_go_between_two_pages_cost_no_other(
         running_octavia.mark_deleted(each["id"] for each in going)  # our marker among them
         running_octavia.add(amphorae=amphorae(3, new))
 
-    meddled = Meddled(Octavia.connect(target())._proxy, meddle)
-    seen = Counter(each.image_id for each in Octavia(meddled).amphorae())
+    asked = Octavia.connect(target())
+    meddled = Meddled(asked._proxy, meddle)
+    seen = Counter(each.image_id for each in Octavia(meddled, asked._requests).amphorae())
     assert seen == {first: PAGE, stays: PAGE * 2, new: 3}
     assert meddled.pages == 4
 

@@ -26,7 +26,17 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from retrofit import by_hand, failures, pausing, pipeline, publish, recorded, rotation, survey
+from retrofit import (
+    by_hand,
+    failures,
+    pausing,
+    pipeline,
+    publish,
+    recorded,
+    rotation,
+    survey,
+    upload,
+)
 from retrofit.cloud import Glance
 from retrofit.config import BuildSettings, PathSettings, PublishSettings, Settings, Target
 from retrofit.dib import recipe_for
@@ -189,6 +199,7 @@ class Interleavings(RuleBasedStateMachine):
                 *(patch.object(module, "take_inventory", look) for module in looking),
                 patch.object(survey, "usage", usage),
                 *(patch.object(module, "recipe_for", recipe) for module in (pipeline, by_hand)),
+                patch.object(upload, "new_id", world.new_id),
                 structlog.testing.capture_logs(),
             )
             for replaced in replacements:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import requests
 
+from retrofit.cloud.requesting import Requests
 from retrofit.errors import CloudError
 from retrofit.octavia import Octavia
 
@@ -30,6 +32,10 @@ class Answers:
         return response
 
 
+def reader(answers: Answers) -> Octavia:
+    return Octavia(answers, Requests(MagicMock(), retries=0, timeout=10))
+
+
 def page(*ids: str, more: bool = True) -> dict[str, Any]:
     rows = [{"id": each, "status": "ALLOCATED", "created_at": None} for each in ids]
     return {"amphorae": rows, "amphorae_links": NEXT if more else []}
@@ -37,19 +43,19 @@ def page(*ids: str, more: bool = True) -> dict[str, Any]:
 
 def test_reads_on_until_a_page_is_empty_where_every_page_promises_more() -> None:
     answers = Answers(page("a", "b"), page("c"), page())
-    assert [each.id for each in Octavia(answers).amphorae()] == ["a", "b", "c"]
+    assert [each.id for each in reader(answers).amphorae()] == ["a", "b", "c"]
     assert answers.asked == [{}, {"marker": "b"}, {"marker": "c"}]
 
 
 def test_takes_one_page_without_links_for_the_whole() -> None:
     answers = Answers({"amphorae": page("a")["amphorae"]})  # allow_pagination = False
-    assert [each.id for each in Octavia(answers).amphorae()] == ["a"]
+    assert [each.id for each in reader(answers).amphorae()] == ["a"]
 
 
 def test_refuses_pages_that_repeat_themselves() -> None:
     answers = Answers(page("a", "b"), page("a", "b"))  # allow_sorting = False
     with pytest.raises(CloudError, match="repeat themselves") as raised:
-        Octavia(answers).amphorae()
+        reader(answers).amphorae()
     assert "allow_sorting" in str(raised.value.hint)
 
 
@@ -67,9 +73,9 @@ def test_refuses_pages_that_repeat_themselves() -> None:
 )
 def test_refuses_what_is_not_an_answer_of_octavia(body: Any) -> None:
     with pytest.raises(CloudError, match="what answers is not Octavia"):
-        Octavia(Answers(body)).amphorae()
+        reader(Answers(body)).amphorae()
     with pytest.raises(CloudError, match="what answers is not Octavia"):
-        Octavia(Answers(page("first"), body)).amphorae()
+        reader(Answers(page("first"), body)).amphorae()
 
 
 @pytest.mark.parametrize("data", ["", "no json", "[]", "{}", '{"amp_image_tag": 7}'])
@@ -78,4 +84,4 @@ def test_a_flavor_whose_data_names_no_tag_names_none(data: str) -> None:
         {"flavorprofiles": [{"id": "p", "flavor_data": data}]},
         {"flavors": [{"id": "f", "name": "gold", "flavor_profile_id": "p"}]},
     )
-    assert Octavia(answers).image_tags() == {}
+    assert reader(answers).image_tags() == {}

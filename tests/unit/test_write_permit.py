@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from retrofit.cloud import Glance
+from retrofit.cloud.requesting import Requests
 from retrofit.errors import LockLostError
 from retrofit.model import Image
 from retrofit.write_permit import require_write_permit, writes_need
@@ -34,7 +35,8 @@ def refuse() -> None:
 @pytest.mark.parametrize("write", WRITES)
 def test_a_write_without_permit_sends_nothing(write: str) -> None:
     client = MagicMock()
-    glance = Glance(client, session=MagicMock(), project_id="ours", where="here")
+    requests = Requests(MagicMock(), retries=0, timeout=1)
+    glance = Glance(client, requests=requests, project_id="ours", where="here")
     with writes_need(refuse), pytest.raises(LockLostError):
         WRITES[write](glance, amphora(1))
     assert client.mock_calls == []

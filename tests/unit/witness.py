@@ -72,7 +72,7 @@ class Witness:
     def note_time(self) -> None:
         """Remember that what Octavia could take now it could take until now."""
         for image in self.world.eligible(TAG):
-            self.free_since[image.id] = self.world.now
+            self.free_since[image.id] = self.world.time
 
     def before(self, call: int) -> None:
         """Remember how things stand before a call of ours."""
@@ -90,7 +90,7 @@ class Witness:
         yield
         for number in could_take - {image.id for image in self.world.eligible(TAG)}:
             self.taken_away = True
-            self.free_since[number] = self.world.now
+            self.free_since[number] = self.world.time
         for number in usable - self._usable():
             self.unusable_since[number] = self.call
         for number in self._usable():
@@ -144,6 +144,6 @@ class Witness:
             self.require(image.id not in self.asked, "retired what an amphora runs on")
         self.require(
             image.id in self.lent
-            or free_since + timedelta(hours=hours) <= self.world.now + timedelta(seconds=1),
+            or free_since + timedelta(hours=hours) <= self.world.time + timedelta(seconds=1),
             f"retired {image.id} before {hours} hours had passed since Octavia could take it",
         )

@@ -30,6 +30,7 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         self.now = datetime(2026, 11, 1, tzinfo=UTC)
+        self._set_back = timedelta()
         self.images: dict[str, Image] = {}
         self.content: dict[str, bytes] = {}
         self.machines: dict[str, Machine] = {}
@@ -45,7 +46,7 @@ class World:
 
     def add(self, content: bytes | None = None, **fields: Any) -> Image:
         """Register an image as of now; Glance counts whole seconds."""
-        number = self.new_id()
+        number = fields.get("id") or self.new_id()
         known = {
             "id": number,
             "name": number,
@@ -103,9 +104,15 @@ class World:
             )
         )
 
+    @property
+    def time(self) -> datetime:
+        """What the clock would show had nobody ever set it back."""
+        return self.now + self._set_back
+
     def pass_time(self, **amount: float) -> None:
         """Let the clock jump; what was booting before a jump is up after it."""
         self.now += timedelta(**amount)
+        self._set_back += max(timedelta(), -timedelta(**amount))
         if abs(timedelta(**amount)) > timedelta(minutes=9):
             self.machines = {key: replace(m, up=True) for key, m in self.machines.items()}
 

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,8 +28,10 @@ TERM_GRACE = 60.0
 
 
 KILL_WAIT = 10.0
-LOG_CHUNK = 1024 * 1024
+LOG_CHUNK = 64 * 1024
 LONGEST_LINE = 64 * 1024
+MOST_OUTPUT = 64 * 1024 * 1024
+"""Bytes that a long command may print into its log; a build prints some MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,21 @@ class CommandError(RetrofitError):
         self.stderr = stderr
 
 
+class OutOfTimeError(CommandError):
+    """A command was stopped by its time limit, in seconds."""
+
+    def __init__(self, argv: Sequence[str], timeout: float) -> None:
+        message = f"{argv[0]} did not finish within {timeout:g} s"
+        super().__init__(argv, message, returncode=None)
+
+
+class TooMuchOutputError(CommandError):
+    """A command was stopped as it filled its log beyond the limit, in bytes."""
+
+    def __init__(self, argv: Sequence[str], most: int) -> None:
+        super().__init__(argv, f"{argv[0]} printed more than {most >> 20} MiB", returncode=None)
+
+
 def _failure(argv: Sequence[str], returncode: int, stderr: str) -> CommandError:
     how = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
     said = stderr.strip().splitlines()
@@ -95,8 +113,7 @@ def run(
         try:
             out, err = child.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
-            message = f"{words[0]} did not finish within {timeout:g} s"
-            raise CommandError(words, message, returncode=None) from None
+            raise OutOfTimeError(words, timeout) from None
     stderr = err.decode(errors="replace")
     if child.returncode != 0:
         raise _failure(words, child.returncode, stderr)
@@ -123,8 +140,7 @@ def run_answering(
         try:
             out, _ = child.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
-            message = f"{words[0]} did not finish within {timeout:g} s"
-            raise CommandError(words, message, returncode=None) from None
+            raise OutOfTimeError(words, timeout) from None
     return Answer(returncode=child.returncode, stdout=out.decode(errors="replace"))
 
 
@@ -137,51 +153,88 @@ def run_logged(
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
     lifeline: bool = False,
+    most: int = MOST_OUTPUT,
 ) -> None:
-    """Run a long command with everything it prints appended to `log_file`.
+    """Run a long command with everything it prints appended to `log_file`, `most` bytes at most.
 
     `timeout` is in seconds; `on_line` sees each line as it is printed, without its end.
-    On any way out that is not the command's own end (time limit, Ctrl-C, SIGTERM turned into an
+    On any way out that is not the command's own end (either limit, Ctrl-C, SIGTERM turned into an
     exception), its process group gets TERM and `TERM_GRACE` seconds before KILL.
     With `lifeline` its stdin is a pipe that ends when it shall stop, or when this process is gone:
     that reaches a command which runs as another user, where signals may not.
-    Raises CommandError as `run` does.
+    Raises CommandError as `run` does, TooMuchOutputError, and for a log that cannot be written.
     """
     words = [str(word) for word in argv]
-    with log_file.open("ab", buffering=0) as sink:
-        sink.write(f"$ {shlex.join(words)}\n".encode())
-        with log_file.open("rb") as follow:
+    with ExitStack() as files:
+        try:
+            sink = files.enter_context(log_file.open("ab", buffering=0))
+            sink.write(f"$ {shlex.join(words)}\n".encode())
+            follow = files.enter_context(log_file.open("rb"))
             # Before the command starts, or its first lines would be passed over.
             follow.seek(0, os.SEEK_END)
-            with _started(
-                words, env=env, cwd=cwd, stdin=lifeline, merged_into=sink.fileno()
-            ) as child:
-                _follow(child, follow, words, timeout=timeout, on_line=on_line)
+        except OSError as error:
+            raise CommandError(
+                words, f"cannot write {log_file}: {error.strerror}", returncode=None
+            ) from error
+        log = _Log(sink, largest=follow.tell() + most)
+        with _started(words, env=env, cwd=cwd, stdin=lifeline, merged_into=sink.fileno()) as child:
+            try:
+                _follow(child, follow, log, words, timeout=timeout, most=most, on_line=on_line)
+            finally:
+                # It, and what it leaves behind, may print on until it has stopped.
+                stop(child, meanwhile=log.cut)
+                log.cut()
     if child.returncode != 0:
         raise _failure(words, child.returncode, "")
+
+
+class _Log:
+    """A file that a command appends to by itself, and the size in bytes that it may reach."""
+
+    def __init__(self, file: FileIO, *, largest: int) -> None:
+        self._file = file
+        self._largest = largest
+
+    def is_full(self) -> bool:
+        """Say whether there is more than may be kept."""
+        return os.fstat(self._file.fileno()).st_size > self._largest
+
+    def cut(self) -> None:
+        """Cut off what is too much. Raises OSError."""
+        if self.is_full():
+            self._file.truncate(self._largest)
 
 
 def _follow(
     child: Child,
     output: BinaryIO,
+    log: _Log,
     words: list[str],
     *,
     timeout: float,
+    most: int,
     on_line: Callable[[str], None] | None,
 ) -> None:
-    """Tell the lines of `output` until the child ends. Raises CommandError after `timeout`."""
+    """Tell the lines of `output` until the child ends.
+
+    Raises OutOfTimeError after `timeout`, TooMuchOutputError once the log is full.
+    """
     deadline = time.monotonic() + timeout
     pending = b""
     while True:
         ended = child.poll() is not None
         while chunk := output.read(LOG_CHUNK):
             pending = _tell_lines(pending + chunk, on_line)
+            # Here, as whoever prints faster than we read never lets us come to the end.
+            if log.is_full():
+                raise TooMuchOutputError(words, most)
+            if not ended and time.monotonic() > deadline:
+                break
         if ended:
             _tell_lines(pending + b"\n" if pending else b"", on_line)
             return
         if time.monotonic() > deadline:
-            message = f"{words[0]} did not finish within {timeout:g} s"
-            raise CommandError(words, message, returncode=None)
+            raise OutOfTimeError(words, timeout)
         time.sleep(0.2)
 
 
@@ -263,11 +316,16 @@ def _started(
                 stream.close()
 
 
-def stop(child: subprocess.Popen[bytes], *, grace: float | None = None) -> None:
+def stop(
+    child: subprocess.Popen[bytes],
+    *,
+    grace: float | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """End a child and its process group: TERM, up to `grace` seconds together, KILL.
 
-    A group outlives its leader as long as one of its processes does.
-    A second interruption meanwhile kills at once, and goes on its way.
+    A group outlives its leader as long as one of its processes does. `meanwhile` is called again
+    and again until all have ended. A second interruption kills at once, and goes on its way.
     """
     deadline = time.monotonic() + (TERM_GRACE if grace is None else grace)
     if child.stdin is not None:
@@ -281,6 +339,7 @@ def stop(child: subprocess.Popen[bytes], *, grace: float | None = None) -> None:
             if time.monotonic() > deadline:
                 log.warning("process did not stop, killing it", argv=child.args, pid=child.pid)
                 break
+            meanwhile()
             time.sleep(0.05)
     finally:
         if child.poll() is None or _group_lives(child):

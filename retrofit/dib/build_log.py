@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from retrofit.progress import Progress
 from retrofit.redaction import redacted
@@ -53,6 +54,8 @@ _NOISE = re.compile(
 KEPT = 400
 LONGEST = 500
 SHOWN = 8
+PIECE = 1024 * 1024
+"""Characters of a line that are looked at together."""
 
 
 class PhaseReader:
@@ -87,7 +90,7 @@ def plain(line: str) -> str:
 def lines_that_matter(log_file: Path) -> list[str]:
     """Return the few lines, in their order, that tell why a build failed."""
     with log_file.open(errors="replace") as log:
-        tail = deque((plain(line[:LONGEST].rstrip()) for line in log), maxlen=KEPT)
+        tail = deque((plain(line[:LONGEST].rstrip()) for line in _pieces(log)), maxlen=KEPT)
     told = [line for line in tail if line.strip() and not _NOISE.search(line)]
     for reason in _REASONS:
         found = [at for at, line in enumerate(told) if reason.search(line)]
@@ -100,15 +103,26 @@ def redact(log_file: Path) -> None:
     """Mask the credentials in addresses that a build's programs printed. Raises OSError."""
     partial = log_file.with_name(f"{log_file.name}.partial")
     try:
-        with log_file.open(errors="surrogateescape") as told:
-            if not any(redacted(line) != line for line in told):
+        with log_file.open(errors="surrogateescape", newline="") as told:
+            if not any(redacted(piece) != piece for piece in _pieces(told)):
                 return
             told.seek(0)
-            with partial.open("w", errors="surrogateescape") as kept:
-                kept.writelines(redacted(line) for line in told)
+            with partial.open("w", errors="surrogateescape", newline="") as kept:
+                kept.writelines(redacted(piece) for piece in _pieces(told))
         partial.replace(log_file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _pieces(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file, one without end in pieces: cut at blanks, which addresses lack."""
+    rest = ""
+    while piece := rest + file.readline(PIECE):
+        blank = piece.rfind(" ") + 1
+        whole = piece.endswith("\n") or len(piece) < PIECE or not blank
+        cut = len(piece) if whole else blank
+        yield piece[:cut]
+        rest = piece[cut:]
 
 
 def _unique(lines: Iterator[str]) -> Iterator[str]:

@@ -1,18 +1,23 @@
-"""Downloaded packages, kept from build to build: for one build at a time, and not for ever."""
+"""What builds downloaded, kept from build to build: for one at a time, and not for ever."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
+
+from retrofit.dib.work_directory import remove
 
 log = structlog.get_logger(__name__)
 
 LIMIT = 2 * 1024**3
 """Bytes of downloaded packages that a build may find; the longest-kept go first."""
+PYTHON_LIMIT = 1024**3
+"""Bytes that a build may find in uv's cache; it takes a build of the agent some 100 MiB."""
 
 
 @contextmanager
@@ -35,6 +40,7 @@ def package_cache(shared: Path, private: Path) -> Iterator[Path]:
             yield private
             return
         _prune(shared / "dib")
+        _empty_when_large(shared / "uv")
         yield shared
 
 
@@ -45,4 +51,17 @@ def _prune(directory: Path) -> None:
     for path, facts in sorted(found, key=lambda one: one[1].st_ctime, reverse=True):
         kept += facts.st_size
         if kept > LIMIT:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
+
+
+def _empty_when_large(directory: Path) -> None:
+    """Delete uv's cache as a whole: its files belong together in ways that only uv knows."""
+    size = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                size += (Path(root) / name).lstat().st_size
+    if size > PYTHON_LIMIT:
+        log.info("cache of Python packages emptied", cache=str(directory), size=size)
+        remove(directory)

@@ -26,6 +26,7 @@ from retrofit.disk import ext4
 from retrofit.errors import BuildError, SourceError
 from retrofit.model import DEBIAN_ARCHITECTURES, BuiltImage
 from retrofit.progress import Progress, silent
+from retrofit.shortage import told_as
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class _Job:
         return self.result.with_name(f"{self.result.name}.part")
 
 
+@told_as(BuildError, "build the image")
 def build(
     source: Path,
     *,
@@ -226,14 +228,25 @@ def _run(job: _Job, stock: disk.StockDisk, *, tmpfs: bool) -> None:
             cwd=job.paths.directory,
             on_line=reader,
             lifeline=True,
+            most=process.MOST_OUTPUT,
         )
     except process.CommandError as error:
         where = f" in {reader.script}" if reader.script else ""
-        if error.returncode is None:
+        if isinstance(error, process.OutOfTimeError):
             raise BuildError(
                 f"disk-image-create did not finish within {job.settings.timeout} s{where};"
                 f" its output is in {job.log_file}",
                 hint="raise build.timeout, or see in the log what it waited for",
+            ) from error
+        if isinstance(error, process.TooMuchOutputError):
+            raise BuildError(
+                f"disk-image-create was stopped{where}: it printed more than"
+                f" {process.MOST_OUTPUT >> 20} MiB, which {job.log_file} begins with",
+                hint="see in the log what it repeats",
+            ) from error
+        if error.returncode is None:
+            raise BuildError(
+                error.message, hint="paths.logs must have room, and sudo must be there"
             ) from error
         said = "\n".join(f"  {line}" for line in lines_that_matter(job.log_file))
         raise BuildError(

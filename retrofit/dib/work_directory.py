@@ -126,12 +126,17 @@ def clear(path: Path) -> list[str]:
         return found
     if path.exists():
         found.append(f"directory {path}")
-        with suppress(RecursionError):  # an image's tree may be deeper than Python goes
-            shutil.rmtree(path, ignore_errors=True)
-        if path.exists():
-            # Made by root where we are somebody else.
-            _as_root("rm", "--recursive", "--force", "--one-file-system", str(path))
+        remove(path)
     return found
+
+
+def remove(path: Path) -> None:
+    """Remove a directory in which nothing is mounted; failures are logged."""
+    with suppress(RecursionError):  # an image's tree may be deeper than Python goes
+        shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        # Made by root where we are somebody else.
+        _as_root("rm", "--recursive", "--force", "--one-file-system", str(path))
 
 
 def _detach_loops(path: Path) -> list[str]:

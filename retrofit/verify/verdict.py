@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from retrofit.config import BuildSettings, VerifySettings
-from retrofit.errors import SourceError
+from retrofit.errors import SourceError, VerifyError
 from retrofit.model import Outcome, Verdict
 from retrofit.progress import Progress
+from retrofit.shortage import told_as
 from retrofit.verify import sbom
 from retrofit.verify.boot import boot
 from retrofit.verify.examination import Examination
@@ -27,6 +28,7 @@ BILL = "bill-of-materials"
 LONGEST_PROPERTY = 255
 
 
+@told_as(VerifyError, "verify the image")
 def verify(
     image: Path,
     *,

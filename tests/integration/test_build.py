@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from retrofit import process
 from retrofit.config import BuildSettings
 from retrofit.dib import build
 from retrofit.dib.recipe import Recipe
@@ -211,6 +213,38 @@ def test_time_limit_names_where_it_was_and_lets_it_clean_up(
     assert time.monotonic() - began < 30
     assert "Unmount everything" in (work.with_name("logs") / "build.log").read_text()
     assert_nothing_left(work)
+
+
+def test_output_without_end_is_stopped_and_its_log_named(
+    behaves: Callable[[str], Path], source: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "MOST_OUTPUT", 2 * MIB)
+    behaves("yes 'once more'")
+    with pytest.raises(
+        BuildError, match=r"stopped in install\.d/50-x: it printed more than 2 MiB"
+    ) as e:
+        run(source, work)
+    log_file = work.with_name("logs") / "build.log"
+    assert str(log_file) in e.value.message
+    assert log_file.stat().st_size < 2 * MIB + 1000
+    assert_nothing_left(work)
+
+
+def test_log_on_a_full_disk_is_no_bug_of_ours(
+    behaves: object, source: Path, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    disks.run("mount", "-t", "tmpfs", "-o", "size=64k", "small", logs)
+    try:
+        (logs / "build.log").touch()
+        with suppress(OSError):
+            (logs / "filler").write_bytes(bytes(MIB))
+        with pytest.raises(BuildError, match=r"cannot write .*build\.log: No space left"):
+            run(source, tmp_path / "work")
+    finally:
+        disks.run("umount", logs)
+    assert_nothing_left(tmp_path / "work")
 
 
 PHRASES = (

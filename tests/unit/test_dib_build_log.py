@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retrofit.dib.build_log import PHASES, PhaseReader, lines_that_matter
+from retrofit.dib import build_log
+from retrofit.dib.build_log import PHASES, PhaseReader, lines_that_matter, redact
 
 CLEAN_UP = """\
 2026-11-22 19:11:01.691 | Unmount /w/build/tmp/dib_build.3caNlgY7/mnt/sys
@@ -65,6 +66,24 @@ def test_log_that_is_empty_or_not_text(tmp_path: Path) -> None:
     assert lines_that_matter(log_file) == []
     log_file.write_bytes(b"\xff\xfe\x00E: broken\n")
     assert lines_that_matter(log_file)
+
+
+def test_a_line_without_end_is_searched_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_log, "PIECE", 50)
+    log_file = tmp_path / "log"
+    address = "https://operator:secret@mirror.example.org/"
+    for before in range(60):
+        log_file.write_text(f"{'x' * before} {address} {address}\r{address}\r\n{address}")
+        redact(log_file)
+        masked = address.replace("operator:secret", "***")
+        text = f"{'x' * before} {masked} {masked}\r{masked}\r\n{masked}"
+        assert log_file.read_bytes() == text.encode()
+    log_file.write_text("x" * 1000)
+    redact(log_file)
+    assert log_file.read_text() == "x" * 1000
+    assert "".join(lines_that_matter(log_file)).strip("x") == ""
 
 
 def test_phases_are_told_once_each_in_rising_order() -> None:

@@ -37,6 +37,22 @@ def test_what_was_kept_longest_goes_when_there_is_too_much(
         ]
 
 
+def test_python_packages_are_dropped_together_when_there_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PYTHON_LIMIT", 250)
+    wheels = tmp_path / "uv" / "wheels" / "v5"
+    wheels.mkdir(parents=True)
+    for number in range(3):
+        with package_cache(tmp_path, tmp_path / "own"):
+            assert len(list(wheels.iterdir())) == number
+        (wheels / f"wheel-{number}").write_bytes(bytes(100))
+    with package_cache(tmp_path, tmp_path / "own"):
+        assert not (tmp_path / "uv").exists()
+    with package_cache(tmp_path, tmp_path / "own"):
+        assert not (tmp_path / "uv").exists()
+
+
 def _same(packages: Path, number: int) -> bool:
     """Whether the clock of the filesystem has not moved on since the package before."""
     if number == 0:

@@ -233,6 +233,46 @@ def test_output_that_never_ends_its_line_takes_no_memory(tmp_path: Path) -> None
     assert (tmp_path / "log").stat().st_size > 50_000_000
 
 
+@pytest.mark.parametrize("script", ["exec yes", "trap '' TERM; while :; do echo on; done"])
+def test_output_without_end_is_stopped_and_cut(
+    tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "TERM_GRACE", 1)
+    log_file = tmp_path / "log"
+    log_file.write_text("before\n")
+    began = time.monotonic()
+    with pytest.raises(process.TooMuchOutputError, match="bash printed more than 1 MiB"):
+        logged(script, log_file, most=1 << 20)
+    assert time.monotonic() - began < 20
+    assert (1 << 20) < log_file.stat().st_size < (1 << 20) + 1000
+    assert log_file.read_text().startswith("before\n$ bash -c")
+
+
+def test_time_limit_holds_for_whoever_prints_faster_than_we_read(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(process.OutOfTimeError, match="did not finish within 1 s"):
+        process.run_logged(
+            shell("exec yes"), log_file=tmp_path / "log", env=ENVIRONMENT, timeout=1,
+            most=1 << 40, on_line=lambda _: time.sleep(0.00001),
+        )  # fmt: skip
+    assert time.monotonic() - began < 20
+
+
+def test_what_is_left_behind_prints_no_more_than_that_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "TERM_GRACE", 1)
+    logged("(trap '' TERM; sleep 0.5; yes) & exit 0", tmp_path / "log", most=1 << 20)
+    assert (tmp_path / "log").stat().st_size < (1 << 20) + 1000
+
+
+def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(process.CommandError, match=r"cannot write .*log: No such file"):
+        logged("touch ran", tmp_path / "nowhere" / "log")
+    with pytest.raises(process.CommandError, match=r"cannot write /dev/full: No space left"):
+        logged("touch ran", Path("/dev/full"))
+
+
 def test_environment_is_replaced() -> None:
     completed = process.run([sys.executable, "-c", "import os; print(dict(os.environ))"],
                             timeout=20, env={"ONLY": "this"})  # fmt: skip

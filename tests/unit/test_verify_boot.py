@@ -10,6 +10,7 @@ import ssl
 import struct
 import zlib
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -22,8 +23,11 @@ from retrofit.verify.boot.guest import Agent, agent_state, hopelessness, listeni
 from retrofit.verify.boot.heartbeat import decode
 from retrofit.verify.boot.load_balancer import LoadBalancer, peer_name
 from retrofit.verify.boot.machine import (
+    LARGEST_CONSOLE,
     PLATFORMS,
     Hardware,
+    Machine,
+    MachineLostError,
     command_line,
     platform_of,
     resolve_firmware,
@@ -290,3 +294,14 @@ def test_peer_name_is_the_one_the_agent_computes() -> None:
 def test_haproxy_configuration_uses_the_uploaded_certificate() -> None:
     balancer = LoadBalancer(id="lb-1", amphora_id="6e1f", certificate_name="c.pem")
     assert "ssl crt /var/lib/octavia/certs/lb-1/c.pem" in balancer.haproxy_config()
+
+
+@pytest.mark.parametrize("name", ["console", "messages"])
+def test_a_machine_that_fills_the_disk_with_words_is_lost(tmp_path: Path, name: str) -> None:
+    files = {"console": tmp_path / "console.log", "messages": tmp_path / "qemu.log"}
+    machine = Machine(child=cast(Any, None), **files)
+    machine.require_few_words()
+    with files[name].open("wb") as file:
+        file.truncate(LARGEST_CONSOLE + 1)
+    with pytest.raises(MachineLostError, match="shows more than 64 MiB"):
+        machine.require_few_words()

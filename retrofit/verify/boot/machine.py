@@ -228,11 +228,16 @@ class Machine:
             said = self.messages.read_text(errors="replace").strip().splitlines()
             reason = said[-1] if said else f"the guest switched it off after: {self.last_line()}"
             raise MachineLostError(f"QEMU ended with {how} after {self.age:.0f} s: {reason}")
-        if self.console.exists() and self.console.stat().st_size > LARGEST_CONSOLE:
-            raise MachineLostError(f"its console shows more than {LARGEST_CONSOLE >> 20} MiB")
+        self.require_few_words()
         lost = LOST.search(self.console_text())
         if lost is not None:
             raise MachineLostError(f"the console shows: {lost.group(0).strip()}")
+
+    def require_few_words(self) -> None:
+        """Raise MachineLostError when the guest, or QEMU, fills the disk with what it says."""
+        for name, path in (("its console", self.console), ("QEMU", self.messages)):
+            if path.exists() and path.stat().st_size > LARGEST_CONSOLE:
+                raise MachineLostError(f"{name} shows more than {LARGEST_CONSOLE >> 20} MiB")
 
 
 @contextmanager

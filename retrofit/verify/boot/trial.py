@@ -93,6 +93,7 @@ class Trial:
 
         def attempt() -> str:
             try:
+                self.amphora.machine.require_few_words()
                 return check()
             except (OSError, CheckFailedError):
                 try:
@@ -100,6 +101,8 @@ class Trial:
                 except MachineLostError as lost:
                     raise CheckFailedError(str(lost)) from lost
                 raise
+            except MachineLostError as lost:
+                raise CheckFailedError(str(lost)) from lost
 
         return attempt
 

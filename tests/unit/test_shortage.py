@@ -1,0 +1,50 @@
+"""A machine that is short of something is no bug of ours, and is told so."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from retrofit.errors import BuildError
+from retrofit.shortage import SHORT, shortage, told_as
+
+
+@pytest.mark.parametrize("number", SHORT)
+def test_what_runs_short_is_said_with_a_way_out(number: int) -> None:
+    error = OSError(number, os.strerror(number), "/var/lib/retrofit/x")
+    match = "cannot build: /var/lib/retrofit/x: "
+    with pytest.raises(BuildError, match=match) as told, told_as(BuildError, "build"):
+        raise error
+    assert told.value.hint
+    assert told.value.__cause__ is error
+
+
+def test_a_disk_that_is_full_is_such(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="there is no space left"), told_as(BuildError, "build"):
+        Path("/dev/full").write_text("x")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_memory_and_threads_are_such(error: Exception) -> None:
+    match = "cannot build it: "
+    with pytest.raises(BuildError, match=match), told_as(BuildError, lambda: "build it"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOENT, "No such file"),
+        OSError("of requests, without a number"),
+        RuntimeError("dictionary changed size"),
+        KeyError("x"),
+    ],
+)
+def test_anything_else_stays_what_it_is(error: Exception) -> None:
+    assert shortage(error) is None
+    with pytest.raises(type(error)) as told, told_as(BuildError, "build"):
+        raise error
+    assert told.value is error

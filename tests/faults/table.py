@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+kept: list[Cell] = []
+"""All cells that this run of the tests has tried, for the table at its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +30,39 @@ class Cell:
         return "n" if self.ended.endswith("new") else "p"
 
 
-def print_table(cells: Iterable[Cell]) -> None:
-    """Print step x fault, then every violation, then the counts."""
+def keep(cell: Cell) -> Cell:
+    """Have a cell in the table at the end of the tests."""
+    kept.append(cell)
+    return cell
+
+
+def table_of(cells: Iterable[Cell]) -> Iterator[str]:
+    """Yield lines: step x fault, then every violation, then the counts."""
     shown = list(cells)
     steps = list(dict.fromkeys(cell.step for cell in shown))
     faults = list(dict.fromkeys(cell.fault for cell in shown))
     width = max((len(fault) for fault in faults), default=0)
     for number, step in enumerate(steps):
-        print(f"{'':{width}} {' |' * number} {step}")
+        yield f"{'':{width}} {' |' * number} {step}"
     for fault in faults:
         row = (_marks(shown, step, fault) for step in steps)
-        print(f"{fault:{width}}  {' '.join(row)}")
-    print("n: new promoted, p: previous stands, X: violation, .: not tried")
+        yield f"{fault:{width}}  {' '.join(row)}"
+    yield "n: new promoted, p: previous stands, X: violation, .: not tried"
     for cell in shown:
         for violation in cell.violations:
-            print(f"violation: {cell.step} x {cell.fault}: {violation}")
+            yield f"violation: {cell.step} x {cell.fault}: {violation}"
     violated = sum(len(cell.violations) for cell in shown)
-    print(f"{len(shown)} cells, {violated} violations")
+    yield f"{len(shown)} cells, {violated} violations"
+    ended = Counter(cell.ended for cell in shown)
+    yield "ended with: " + ", ".join(f"{how}: {count}" for how, count in sorted(ended.items()))
     codes = Counter("none" if cell.exit_code is None else str(cell.exit_code) for cell in shown)
-    print("by exit code: " + ", ".join(f"{code}: {count}" for code, count in sorted(codes.items())))
+    yield "by exit code: " + ", ".join(f"{code}: {count}" for code, count in sorted(codes.items()))
+
+
+def print_table(cells: Iterable[Cell]) -> None:
+    """Print the lines of `table_of`."""
+    for line in table_of(cells):
+        print(line)
 
 
 def _marks(cells: list[Cell], step: str, fault: str) -> str:

@@ -6,11 +6,17 @@ import json
 import shutil
 from collections.abc import Callable
 
+from retrofit.model import version_key
 from tests.faults import driver
 from tests.faults.judge import Before, before, healed, violations
 from tests.faults.table import Cell
 from tests.integration.stage import Stage
 
+STEPS = (
+    "plan", "sweep", "preflight", "fetch", "build", "verify", "upload",
+    "promote", "demote", "retire",
+)  # fmt: skip
+"""Of a run that publishes, in order."""
 NEWEST = "20260911.10"
 
 
@@ -58,7 +64,9 @@ def _of_the_next_run(stage: Stage, was: Before) -> list[str]:
     if outcome not in {"published", "unchanged", "waiting"}:
         found.append(f"it ends with exit code {after.exit_code} ({outcome}): {after.stderr}")
     elif outcome != "waiting":
-        taken = stage.everything().get(stage.octavia() or "", {})
-        if taken.get("source_version_name") != NEWEST:
-            found.append(f"it leaves {taken.get('source_version_name')} promoted")
+        images = stage.everything()
+        made_from = images[stage.octavia() or ""].get("source_version_name", "0")
+        offered = (image["version_name"] for image in images.values() if "version_name" in image)
+        if version_key(made_from) < max(map(version_key, offered)):
+            found.append(f"it leaves {made_from} promoted")
     return found

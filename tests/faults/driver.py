@@ -6,9 +6,11 @@ what an operator starts. What it is told to do `before` it begins is where fault
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from retrofit.report import RunReport
 from tests.integration.stage import Stage
 
 POLL = 0.01
+numbers = itertools.count()
 NO_EXIT = 99
 """Exit code of a child in which something else than the command line failed."""
 
@@ -73,6 +76,8 @@ class Running:
             stdout=_text(self.out),
             stderr=_text(self.err),
         )
+        for path in (self.out, self.err):
+            path.unlink(missing_ok=True)
         assert ended.exit_code != NO_EXIT, ended.stderr
         assert "Traceback" not in ended.stderr + ended.stdout, ended.stderr
         return ended
@@ -89,8 +94,12 @@ def begin(
 
     `before` is called in the new process.
     """
-    out, err = (stage.directory / f"{stage.machine}.{name}" for name in ("out", "err"))
+    # A run may begin another one: no two may write into the same files.
+    begun = f"{stage.machine}.{os.getpid()}.{next(numbers)}"
+    out, err = (stage.directory / f"{begun}.{name}" for name in ("out", "err"))
     argv = ["retrofit", "--config", str(stage.config), *words]
+    temporary = stage.path("tmp")
+    temporary.mkdir(parents=True, exist_ok=True)
     doubles = partial(
         pipeline.run_targets,
         build=build or stage.workshop.build,
@@ -102,6 +111,8 @@ def begin(
     if pid == 0:
         # Whatever happens here, never back into pytest.
         try:
+            # Of its own, or nobody could tell whose what is left there is.
+            os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
             code = _become(argv, out, err, doubles, before)
         except BaseException:
             traceback.print_exc(file=sys.stderr)
@@ -170,14 +181,19 @@ def at_step(name: str, act: Callable[[], object], *, begun: bool) -> Callable[[]
     def put_in() -> None:
         step = RunReport.step
 
+        def act_once() -> None:
+            # What acts may run a command in its turn, which nothing is to happen to.
+            RunReport.step = step  # type: ignore[method-assign]
+            act()
+
         @contextmanager
         def with_act(self: RunReport, which: str) -> Iterator[None]:
             if which == name and begun:
-                act()
+                act_once()
             with step(self, which):
                 yield
             if which == name and not begun:
-                act()
+                act_once()
 
         RunReport.step = with_act  # type: ignore[assignment, method-assign]
 

@@ -1,0 +1,187 @@
+"""Every step of a run, and what may happen to its process, and to Glance, before and after it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from tests.faults import driver
+from tests.faults.cell import STEPS, tried
+from tests.faults.judge import Before
+from tests.faults.table import Cell, keep
+from tests.integration.stage import TAG, Stage
+
+Event = Callable[[Stage, Before], object]
+"""Happens in the process of the run, at the boundary of a step."""
+
+
+def killed(_stage: Stage, _was: Before) -> None:
+    driver.die()
+
+
+def told_to_stop(_stage: Stage, _was: Before) -> None:
+    driver.be_stopped()
+
+
+def interrupted(_stage: Stage, _was: Before) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def hung_up(_stage: Stage, _was: Before) -> None:
+    signal.raise_signal(signal.SIGHUP)
+
+
+def another_run_here(stage: Stage, _was: Before) -> None:
+    """Start a second run on the same machine, which has to find this one busy."""
+    ended = driver.run(stage, "run-once")
+    assert ended.exit_code == 75, ended.stderr
+
+
+def another_run_elsewhere(stage: Stage, _was: Before) -> None:
+    """Have another machine, which knows nothing of our lock, do all of the work meanwhile."""
+    machine, stage.machine = stage.machine, "b"
+    try:
+        ended = driver.run(stage, "run-once")
+    finally:
+        stage.machine = machine
+    assert ended.exit_code == 0, ended.stderr
+
+
+def sources_gone(stage: Stage, was: Before) -> None:
+    """Rotate the newest source away, as the synchroniser does."""
+    newest = max(
+        (image for image in was.images.values() if "product_name" in image),
+        key=lambda image: image["version_name"],
+    )
+    _delete(stage, newest["id"])
+
+
+def newer_source(stage: Stage, _was: Before) -> None:
+    stage.source("20260912")
+
+
+def our_new_image_gone(stage: Stage, was: Before) -> None:
+    for image_id in stage.everything().keys() - was.images.keys():
+        _delete(stage, image_id)
+
+
+def our_new_image_hidden(stage: Stage, was: Before) -> None:
+    for image_id in stage.everything().keys() - was.images.keys():
+        stage.client.images.update(image_id, os_hidden=True)
+
+
+def old_image_tagged(stage: Stage, was: Before) -> None:
+    """Have an operator take an older image back with other tools."""
+    oldest = min(
+        (image for image in was.images.values() if "retrofit_target" in image),
+        key=lambda image: image["created_at"],
+    )
+    if oldest["id"] in stage.everything():
+        stage.client.images.update(oldest["id"], os_hidden=False)
+        stage.client.image_tags.update(oldest["id"], TAG)
+
+
+def old_images_gone(stage: Stage, was: Before) -> None:
+    for image in was.images.values():
+        if "retrofit_target" in image and image["id"] != was.promoted:
+            _delete(stage, image["id"])
+
+
+def _delete(stage: Stage, image_id: str) -> None:
+    if image_id in stage.everything():
+        stage.client.images.delete(image_id)
+
+
+ENDS: dict[str, Event] = {
+    "KILL": killed,
+    "TERM": told_to_stop,
+    "INT": interrupted,
+    "HUP": hung_up,
+}
+OTHERS: dict[str, Event] = {
+    "another run here": another_run_here,
+    "another run elsewhere": another_run_elsewhere,
+    "newest source gone": sources_gone,
+    "newer source": newer_source,
+    "our new image gone": our_new_image_gone,
+    "our new image hidden": our_new_image_hidden,
+    "old image tagged": old_image_tagged,
+    "old images gone": old_images_gone,
+}
+FAR_FROM_HOME = frozenset({"newest source gone", "our new image gone"})
+"""What somebody took away: the run says so and fails, and the next one makes it good."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """An event right before a step or right after it, `times` runs in a row."""
+
+    step: str
+    event: str
+    begun: bool
+    times: int = 1
+
+    @property
+    def name(self) -> str:
+        when = "before" if self.begun else "after"
+        return f"{self.event} {when}" + (f" x {self.times}" if self.times > 1 else "")
+
+    def __str__(self) -> str:
+        return f"{self.step}-{self.name}".replace(" ", "-")
+
+    def cell(self, stage: Stage) -> Cell:
+        """Try it."""
+        event = {**ENDS, **OTHERS}[self.event]
+
+        def act(stage: Stage, was: Before) -> driver.Ended:
+            happens = partial(event, stage, was)
+            for _ in range(self.times):
+                put_in = driver.at_step(self.step, happens, begun=self.begun)
+                ended = driver.run(stage, "run-once", before=put_in)
+                if self.event == "KILL":
+                    assert ended.signal == signal.SIGKILL
+                elif self.event in ENDS:
+                    assert ended.exit_code == 130, ended.stderr
+                elif self.event not in FAR_FROM_HOME:
+                    assert ended.exit_code == 0, ended.stderr
+            return ended
+
+        return tried(stage, self.step, self.name, act)
+
+
+def trials(step: str) -> list[Trial]:
+    """Return all that is tried at a step."""
+    return [
+        *(
+            Trial(step=step, event=event, begun=begun)
+            for event in (*ENDS, *OTHERS)
+            for begun in (True, False)
+        ),
+        Trial(step=step, event="KILL", begun=True, times=3),
+    ]
+
+
+TELLING = (
+    Trial(step="upload", event="KILL", begun=False),
+    Trial(step="promote", event="KILL", begun=False, times=1),
+    Trial(step="demote", event="TERM", begun=True),
+    Trial(step="build", event="another run here", begun=True),
+    Trial(step="verify", event="another run elsewhere", begun=False),
+    Trial(step="upload", event="our new image gone", begun=False),
+)
+
+
+@pytest.mark.parametrize("trial", TELLING, ids=str)
+def test_whatever_happens_at_a_step(stage: Stage, trial: Trial) -> None:
+    assert keep(trial.cell(stage)).violations == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_everything_that_happens_at_a_step(stage: Stage, step: str) -> None:
+    cells = [keep(trial.cell(stage)) for trial in trials(step) if trial not in TELLING]
+    assert [said for cell in cells for said in cell.violations] == []

@@ -213,7 +213,7 @@ class MemoryGlance:
         if kind == "outage":
             self._down = True
         if self._down:
-            raise CloudError("cannot do it: connection refused")
+            raise _passing("cannot do it: connection refused")
         if not kind or "after" in kind or kind == "answer lost":
             result = act()
             if not kind:
@@ -223,4 +223,11 @@ class MemoryGlance:
             raise KilledError
         if kind.startswith("interrupted"):
             raise KeyboardInterrupt
-        raise CloudError("cannot learn how it went: connection reset")
+        raise _passing("cannot learn how it went: connection reset")
+
+
+def _passing(message: str) -> CloudError:
+    """Make the error of a request that has been repeated in vain already, or must not be."""
+    error = CloudError(message)
+    error.passing = True
+    return error

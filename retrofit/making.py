@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ import structlog
 from retrofit.cloud import Glance
 from retrofit.config import Settings, Target
 from retrofit.dib import Recipe
-from retrofit.dib.preflight import require_runnable
+from retrofit.dib.preflight import require_machine
 from retrofit.dib.work_directory import work_directory
+from retrofit.digests import sha512_of
 from retrofit.errors import (
-    BuildError,
     CloudError,
     ConfigError,
     InterruptedRunError,
@@ -34,10 +33,11 @@ from retrofit.plan import inputs_of, is_whole
 from retrofit.progress import Progress
 from retrofit.publish import image_attributes
 from retrofit.report import RunReport
-from retrofit.shelf import Made, Shelf, job_of
+from retrofit.shelf import Job, Made, Shelf, job_of
 from retrofit.stock import publish_stock
-from retrofit.trust import Vouched
+from retrofit.trust import Vouched, require_same
 from retrofit.upload import upload
+from retrofit.verify.preflight import require_verifiable
 
 log = structlog.get_logger(__name__)
 
@@ -70,9 +70,11 @@ def made(run: Run, glance: Glance, source: Source, vouched: Vouched) -> Image:
     A failure that the same source and recipe would meet again is remembered.
     """
     state, name = run.settings.paths.state, run.target.name
+    with run.report.step("preflight"):
+        # What this machine lacks says nothing of source and recipe: it is not remembered.
+        if run.shelf.take(_job(run, source, vouched)) is None:
+            _require_machine(run, source)
     try:
-        with run.report.step("preflight"):
-            require_runnable(source.architecture)
         with work_directory(run.work_root, run.report.run_id) as work_dir:
             made = _build_and_verify(run, glance, source, vouched, work_dir)
             with run.report.step("upload"):
@@ -100,6 +102,22 @@ def made(run: Run, glance: Glance, source: Source, vouched: Vouched) -> Image:
     return image
 
 
+def _job(run: Run, source: Source, vouched: Vouched) -> Job:
+    return job_of(source, run.target, run.recipe.digest, trust=vouched.level)
+
+
+def _require_machine(run: Run, source: Source) -> None:
+    """Raise BuildError or VerifyError for what this machine lacks, before gigabytes are fetched."""
+    target = run.target
+    require_machine(
+        source.architecture,
+        source=source.size or 0,
+        settings=target.build,
+        paths=run.settings.paths,
+    )
+    require_verifiable(target.verify, source.architecture)
+
+
 def _build_and_verify(
     run: Run, glance: Glance, source: Source, vouched: Vouched, work_dir: Path
 ) -> Made:
@@ -107,15 +125,16 @@ def _build_and_verify(
     target, report = run.target, run.report
     report.trust = vouched.level
     report.notes.append(vouched.note)
-    job = job_of(source, target, run.recipe.digest, trust=vouched.level)
+    job = _job(run, source, vouched)
     made = run.shelf.take(job)
     if made is not None:
+        # The same level of trust, and yet another mirror may vouch for other bytes.
+        require_same(source, vouched, hashes=made.source_hashes, size=made.source_size)
         report.notes.append(f"built and verified in run {made.run_id}, for another target")
         report.verdict = made.verdict
         return made
     stock = work_dir / f"source.{source.disk_format}"
     with report.step("fetch"):
-        _require_space(work_dir, source)
         hashes = fetch(
             source,
             vouched,
@@ -125,6 +144,7 @@ def _build_and_verify(
             cache=run.settings.paths.cache,
             progress=run.progress,
         )
+    size = stock.stat().st_size
     if source.item is not None and target.source.publish_stock:
         with report.step("stock"):
             _publish_stock(run, glance, source, source.item, stock)
@@ -160,6 +180,7 @@ def _build_and_verify(
             built=built,
             verdict=report.verdict,
             source_hashes=hashes,
+            source_size=size,
             run_id=report.run_id,
         ),
     )
@@ -200,10 +221,18 @@ def _upload(run: Run, glance: Glance, source: Source, vouched: Vouched, made: Ma
     )
 
     def record_hash(image: Image) -> None:
-        if not is_whole(image):
-            # Seen to hold our bytes; this Glance hashes by another algorithm than sha512.
-            known = f"{image.hash_algo}:{image.hash_value}"
-            glance.update(image.id, {"retrofit_image_hash": known})
+        """See that what was uploaded is what was built and verified, and not changed since."""
+        if is_whole(image):
+            return
+        built = made.built
+        if image.hash_algo == "sha512" or sha512_of(built.path) != built.sha512:
+            raise PublishError(
+                f"{built.path} has changed since it was built and verified",
+                hint="look at the disk and the memory of this machine, and who writes there",
+            )
+        # This Glance hashes by another algorithm.
+        known = f"{image.hash_algo}:{image.hash_value}"
+        glance.update(image.id, {"retrofit_image_hash": known})
 
     return upload(
         glance,
@@ -213,13 +242,3 @@ def _upload(run: Run, glance: Glance, source: Source, vouched: Vouched, made: Ma
         retries=run.target.cloud.retries,
         finish=record_hash,
     )
-
-
-def _require_space(work_dir: Path, source: Source) -> None:
-    needed = source.size or 0
-    free = shutil.disk_usage(work_dir).free
-    if free < needed:
-        raise BuildError(
-            f"{work_dir} has {free >> 20} MiB free, the source image alone is {needed >> 20} MiB",
-            hint="free some space, or set paths.work to a larger filesystem",
-        )

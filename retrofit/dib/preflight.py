@@ -1,22 +1,39 @@
-"""Whether this machine can build at all, asked before anything is changed."""
+"""Whether this machine can build at all, asked before anything is fetched or changed."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrofit import process
+from retrofit.config import BuildSettings, PathSettings
 from retrofit.dib.plan import SYSTEM_PATH
 from retrofit.errors import BuildError
+from retrofit.memory import memory
 
+MEBIBYTE = 1024**2
 GIBIBYTE = 1024**3
 TREE_GROWTH = 3 * GIBIBYTE
 """Bytes that packages, their downloads and a new initramfs may add to the source's tree."""
 MEMORY = GIBIBYTE
 """Bytes of memory for dpkg, mkinitramfs and qemu-img, tmpfs not included."""
+LITTLE = 16 * MEBIBYTE
+"""Bytes that a run may write into the state directory, or as an ordinary run's logs."""
+DOWNLOADS = 64 * MEBIBYTE
+"""Bytes of packages that a build downloads at least when nothing is cached."""
+FILES = 1000
+"""Files that a run may make where it keeps things."""
+
+LOOP_DEVICES = 3
+"""How many a build attaches at once: the disk, `/` and `/boot` (stock_disk); no other step more."""
+LOOP_CONTROL = Path("/dev/loop-control")
+LOOP_CTL_GET_FREE = 0x4C82
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 EMULATORS = {"armv7l": "arm"}
@@ -42,6 +59,15 @@ TOOLS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """A directory, the setting that says where it is, and the bytes that it needs to have free."""
+
+    setting: str
+    path: Path
+    needed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Needs:
     """What a build takes. Sizes are bytes."""
 
@@ -53,6 +79,38 @@ def needs_for(*, source: int, output_copy: bool) -> Needs:
     """Estimate from the bytes of data in the source: its raw copy, the tree, the result."""
     tree = source + TREE_GROWTH
     return Needs(disk=source + TREE_GROWTH + (tree // 2 if output_copy else 0), tmpfs=tree)
+
+
+def require_machine(
+    architecture: str, *, source: int, settings: BuildSettings, paths: PathSettings
+) -> None:
+    """Raise BuildError unless this machine can build from a source whose file has so many bytes.
+
+    What its disk takes is known once it is here: then `build` asks for the whole of it.
+    """
+    require_runnable(architecture)
+    check_abilities(Path(sys.executable).parent)
+    needs = needs_for(source=source, output_copy=settings.format == "qcow2")
+    tmpfs = choose_tmpfs(needs, wanted=settings.tmpfs)
+    check_room(
+        [
+            Place(
+                setting="paths.work",
+                path=paths.work,
+                needed=source + needs.disk + (0 if tmpfs else needs.tmpfs),
+            ),
+            Place(setting="paths.cache", path=paths.cache, needed=DOWNLOADS),
+            Place(setting="paths.logs", path=paths.logs, needed=LITTLE),
+            Place(setting="paths.state", path=paths.state, needed=LITTLE),
+        ]
+    )
+
+
+def check_abilities(tools: Path) -> None:
+    """Raise BuildError unless the tools are here, and we may mount and attach what they need."""
+    check_tools(tools)
+    check_privilege()
+    check_loop_devices()
 
 
 def check_tools(tools: Path) -> None:
@@ -104,21 +162,92 @@ def check_privilege() -> None:
             f"cannot mount filesystems here: {error}",
             hint="build as root or with passwordless sudo; a container must be privileged",
         ) from error
-    if not Path("/dev/loop-control").exists():
+
+
+def check_loop_devices(needed: int = LOOP_DEVICES) -> None:
+    """Raise BuildError unless so many loop devices can be had, here and now."""
+    if not LOOP_CONTROL.exists():
         raise BuildError(
-            "there are no loop devices here: /dev/loop-control is missing",
+            f"there are no loop devices here: {LOOP_CONTROL} is missing",
             hint="modprobe loop; a container needs the host's /dev",
         )
+    try:
+        node = _free_loop_device()
+        if os.geteuid() == 0:
+            node.open("rb").close()
+    except (OSError, ValueError, process.CommandError) as error:
+        raise BuildError(
+            f"no loop device can be had here: {error}",
+            hint="a container needs the host's /dev, a systemd unit DeviceAllow=block-loop rwm",
+        ) from error
+    if _kernel_makes_nodes():
+        return
+    free = [device for device in Path("/dev").glob("loop[0-9]*") if _is_free(device)]
+    if len(free) < needed:
+        raise BuildError(
+            f"{len(free)} loop devices are free here, and a build needs {needed}",
+            hint="detach some (losetup --list), or make nodes: mknod /dev/loop8 b 7 8",
+        )
+
+
+def _free_loop_device() -> Path:
+    """Have the kernel name a free one, which it makes where there is none. Raises OSError."""
+    if os.geteuid() != 0:
+        return Path(process.run(["sudo", "-n", "losetup", "--find"], timeout=30).stdout.strip())
+    with LOOP_CONTROL.open("rb") as control:
+        return Path(f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}")
+
+
+def _kernel_makes_nodes() -> bool:
+    """Say whether a node appears with each device; a container's own /dev stays as it began."""
+    mounts = (line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    kinds = [kind.split()[0] for place, kind in mounts if place.split()[4] == "/dev"]
+    return kinds[-1:] == ["devtmpfs"]
+
+
+def _is_free(device: Path) -> bool:
+    backing = Path("/sys/block", device.name, "loop", "backing_file")
+    return device.is_block_device() and not backing.exists()
+
+
+def check_room(places: Iterable[Place]) -> None:
+    """Raise BuildError where a filesystem has less than what all the places on it need."""
+    sharing: dict[int, list[Place]] = {}
+    for place in places:
+        sharing.setdefault(_existing(place.path).stat().st_dev, []).append(place)
+    for those in sharing.values():
+        directory = _existing(those[0].path)
+        here = os.statvfs(directory)
+        needed = sum(place.needed for place in those)
+        free = here.f_bavail * here.f_frsize
+        settings = " and ".join(place.setting for place in those)
+        if here.f_flag & os.ST_RDONLY:
+            raise BuildError(
+                f"{directory} is on a filesystem that is read-only",
+                hint=f"see in the kernel's log what made it so, or set {settings}",
+            )
+        if free < needed:
+            raise BuildError(
+                f"{directory} has {_size(free)} free, and this build needs {_size(needed)}",
+                hint=f"free some, or set {settings} to a directory with more",
+            )
+        # Some filesystems have as many files as there is space, and count none.
+        if here.f_files and here.f_favail < FILES:
+            raise BuildError(
+                f"{directory} has room for {here.f_favail} more files, and a run makes {FILES}",
+                hint=f"delete some, or set {settings} to another filesystem",
+            )
 
 
 def check_disk_space(directory: Path, needed: int) -> None:
     """Raise BuildError when `directory` has less than `needed` bytes free."""
-    free = shutil.disk_usage(directory).free
-    if free < needed:
-        raise BuildError(
-            f"{directory} has {_gib(free)} GiB free, and this build needs {_gib(needed)} GiB",
-            hint="free some, or set paths.work to a directory with more",
-        )
+    check_room([Place(setting="paths.work", path=directory, needed=needed)])
+
+
+def _existing(path: Path) -> Path:
+    """Return a directory, or the one in which it will be made."""
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def choose_tmpfs(needs: Needs, *, wanted: bool) -> bool:
@@ -126,34 +255,15 @@ def choose_tmpfs(needs: Needs, *, wanted: bool) -> bool:
 
     A tmpfs holds at most half of the memory (tmpfs(5)), and what it holds counts in our cgroup.
     """
-    total, available = _memory()
-    if available < MEMORY:
+    here = memory()
+    if here.available < MEMORY:
         raise BuildError(
-            f"{_gib(available)} GiB of memory is available, and a build needs {_gib(MEMORY)} GiB",
+            f"{_size(here.available)} of memory is available, and a build needs {_size(MEMORY)}",
             hint="stop something else, or build on a larger machine",
         )
-    return wanted and total // 2 >= needs.tmpfs and available >= needs.tmpfs + MEMORY
+    fits = here.total // 2 >= needs.tmpfs and here.available >= needs.tmpfs + MEMORY
+    return wanted and fits
 
 
-def _memory() -> tuple[int, int]:
-    fields = dict(
-        line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
-    )
-    total, available = (int(fields[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-    limit = _cgroup_limit()
-    return total, available if limit is None else min(available, limit)
-
-
-def _cgroup_limit() -> int | None:
-    try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
-        directory = Path("/sys/fs/cgroup") / group.lstrip("/")
-        limit = (directory / "memory.max").read_text().strip()
-        used = int((directory / "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(0, int(limit) - used)
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIBIBYTE:.1f}"
+def _size(size: int) -> str:
+    return f"{size / GIBIBYTE:.1f} GiB" if size >= GIBIBYTE else f"{size // MEBIBYTE} MiB"

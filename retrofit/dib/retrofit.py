@@ -108,8 +108,7 @@ def build(
                 f"source {source} is {found_format}, but its record says {source_format}",
                 hint="choose another source, or correct the record",
             )
-        preflight.check_tools(job.paths.tools)
-        preflight.check_privilege()
+        preflight.check_abilities(job.paths.tools)
         _claim(job.paths.directory)
         try:
             _make_directories(job)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from retrofit import making
 from retrofit.dib import preflight
 from retrofit.errors import BuildError
 from tests.devcloud.fixtures import Devcloud
@@ -192,13 +193,16 @@ class TestRegions:
     """Two regions with one recipe."""
 
     def test_one_build_is_published_to_each_and_promoted_in_each(
-        self, stage: Stage, two: Stage
+        self, stage: Stage, two: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr(making, "require_machine", lambda of, **_: asked.append(of))
         sources = [stage.source("20260911"), two.source("20260911")]
         document = stage.retrofit("run-once", "-o", "json").document
         assert outcomes(document) == {"one": "published", "two": "published"}
         first, second = document["runs"]
         assert (len(stage.workshop.built), len(stage.workshop.verified)) == (1, 1)
+        assert len(asked) == 1, "what is made already needs no machine to make it"
         assert [stage.octavia(), two.octavia()] == [first["image_id"], second["image_id"]]
         images = [stage.image(first["image_id"]), two.image(second["image_id"])]
         assert images[0]["os_hash_value"] == images[1]["os_hash_value"]

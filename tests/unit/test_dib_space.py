@@ -9,6 +9,7 @@ import pytest
 from retrofit.dib import preflight, space
 from retrofit.disk import ext4
 from retrofit.errors import BuildError
+from retrofit.memory import Memory
 from tests.unit import disks
 from tests.unit.disks import MIB
 
@@ -67,7 +68,8 @@ def test_too_little_disk_space_names_both_numbers(tmp_path: Path) -> None:
 
 
 def memory(monkeypatch: pytest.MonkeyPatch, total: int, available: int) -> None:
-    monkeypatch.setattr(preflight, "_memory", lambda: (total << 30, available << 30))
+    here = Memory(total=total << 30, available=available << 30)
+    monkeypatch.setattr(preflight, "memory", lambda: here)
 
 
 def test_memory_decides_where_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +82,7 @@ def test_memory_decides_where_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
     memory(monkeypatch, 16, 4)
     assert not preflight.choose_tmpfs(needs, wanted=True)
     memory(monkeypatch, 16, 0)
-    with pytest.raises(BuildError, match=r"0\.0 GiB of memory is available.*needs 1\.0 GiB"):
+    with pytest.raises(BuildError, match=r"0 MiB of memory is available.*needs 1\.0 GiB"):
         preflight.choose_tmpfs(needs, wanted=True)
 
 

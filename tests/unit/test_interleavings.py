@@ -29,6 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from retrofit import (
     by_hand,
     failures,
+    making,
     pausing,
     pipeline,
     publish,
@@ -198,6 +199,8 @@ class Interleavings(RuleBasedStateMachine):
                 *(patch.object(module, "datetime", Clock) for module in dated),
                 *(patch.object(module, "take_inventory", look) for module in looking),
                 patch.object(survey, "usage", usage),
+                # Takes processes and namespaces; tests of its own look at what it says.
+                patch.object(making, "_require_machine", lambda _run, _source: None),
                 *(patch.object(module, "recipe_for", recipe) for module in (pipeline, by_hand)),
                 patch.object(upload, "new_id", world.new_id),
                 structlog.testing.capture_logs(),

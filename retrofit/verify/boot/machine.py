@@ -44,9 +44,13 @@ class MachineLostError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """What an architecture's machines need of QEMU. `code` and `variables` are UEFI firmware."""
+    """What an architecture's machines need of QEMU. `code` and `variables` are UEFI firmware.
+
+    `package` is Debian's, which has the emulator.
+    """
 
     emulator: str
+    package: str
     machine: str
     emulated_cpu: str
     bios: bool
@@ -57,6 +61,7 @@ class Platform:
 PLATFORMS = {
     "x86_64": Platform(
         emulator="qemu-system-x86_64",
+        package="qemu-system-x86",
         machine="q35",
         # x86-64-v2 and nothing above. With "max" the guest's kernel was seen to panic early in one
         # of some thirty boots ("Fatal exception in interrupt"), and emulated AVX gains nothing.
@@ -67,6 +72,7 @@ PLATFORMS = {
     ),
     "aarch64": Platform(
         emulator="qemu-system-aarch64",
+        package="qemu-system-arm",
         machine="virt",
         emulated_cpu="cortex-a72",
         bios=False,
@@ -129,8 +135,8 @@ def make_overlay(image: Path, disk_format: str, overlay: Path) -> None:
         ) from error
 
 
-def copy_firmware(platform: Platform, work_dir: Path) -> tuple[Path, Path]:
-    """Return the UEFI code and a copy of its empty variable store. Raises VerifyError."""
+def find_firmware(platform: Platform) -> tuple[Path, Path]:
+    """Return the UEFI code and its empty variable store. Raises VerifyError."""
     code = next((path for path in platform.code if path.exists()), None)
     variables = next((path for path in platform.variables if path.exists()), None)
     if code is None or variables is None:
@@ -138,6 +144,12 @@ def copy_firmware(platform: Platform, work_dir: Path) -> tuple[Path, Path]:
             f"no UEFI firmware at {platform.code[0]}",
             hint="install the ovmf package (qemu-efi-aarch64 for aarch64), or boot from BIOS",
         )
+    return code, variables
+
+
+def copy_firmware(platform: Platform, work_dir: Path) -> tuple[Path, Path]:
+    """Return the UEFI code and a copy of its empty variable store. Raises VerifyError."""
+    code, variables = find_firmware(platform)
     copy = work_dir / "uefi-variables.fd"
     shutil.copyfile(variables, copy)
     return code, copy

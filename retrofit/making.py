@@ -34,6 +34,7 @@ from retrofit.progress import Progress
 from retrofit.publish import image_attributes
 from retrofit.report import RunReport
 from retrofit.shelf import Job, Made, Shelf, job_of
+from retrofit.shortage import shortage
 from retrofit.stock import publish_stock
 from retrofit.trust import Vouched, require_same
 from retrofit.upload import upload
@@ -89,6 +90,8 @@ def made(run: Run, glance: Glance, source: Source, vouched: Vouched) -> Image:
     ):
         raise  # says nothing about this source and recipe
     except Exception as error:
+        if shortage(error) is not None:
+            raise  # nor does what the machine ran short of
         known = error if isinstance(error, RetrofitError) else RetrofitError(str(error))
         remember_failure(
             state,

@@ -5,19 +5,30 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from retrofit.config import Settings, Target
-from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
+from retrofit.errors import (
+    BuildError,
+    ConfigError,
+    InterruptedRunError,
+    PublishError,
+    RetrofitError,
+)
 from retrofit.interrupts import GivingUp
 from retrofit.lock import held
 from retrofit.notify import conclude
 from retrofit.places import make_places
 from retrofit.report import Action, RunReport
 from retrofit.run_logs import prune, story_kept, write_report
+from retrofit.shortage import told_as
 
 log = structlog.get_logger(__name__)
+
+PUBLISHING = frozenset({"upload", "promote", "demote", "retire"})
+"""Steps of a run."""
 
 
 def recorded(
@@ -52,7 +63,8 @@ def recorded(
 
 def _guarded(report: RunReport, work: Callable[[RunReport], None]) -> None:
     try:
-        work(report)
+        with told_as(partial(_short_of_something, report), partial(_what_was_done, report)):
+            work(report)
     except RetrofitError as error:
         report.fail(error)
     except GivingUp:
@@ -64,10 +76,24 @@ def _guarded(report: RunReport, work: Callable[[RunReport], None]) -> None:
         report.fail(RetrofitError(f"{type(error).__name__}: {error}"))
 
 
+def _short_of_something(report: RunReport, message: str, *, hint: str) -> RetrofitError:
+    """Make the error of the part that it kept from being done: the build, or the publishing."""
+    done = {name for name, _ in report.steps}
+    publishing = report.action != "run" or not done.isdisjoint(PUBLISHING)
+    return (PublishError if publishing else BuildError)(message, hint=hint)
+
+
+def _what_was_done(report: RunReport) -> str:
+    return f"finish the {report.action} after {_last_step(report)}"
+
+
+def _last_step(report: RunReport) -> str:
+    return report.steps[-1][0] if report.steps else "its start"
+
+
 def _interrupted(report: RunReport) -> InterruptedRunError:
-    during = report.steps[-1][0] if report.steps else "its start"
     return InterruptedRunError(
-        f"the {report.action} was interrupted during {during}",
+        f"the {report.action} was interrupted during {_last_step(report)}",
         hint="nothing was left half done; run again when convenient",
     )
 

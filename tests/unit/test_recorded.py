@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -85,6 +86,26 @@ def test_a_bug_is_exit_code_1_and_its_traceback_is_in_the_story(settings: Settin
     (bug,) = [event for event in events(report.log_dir) if event["event"] == "failed by a bug"]
     assert "Traceback" in bug["exception"]
     assert json.loads((report.log_dir / "report.json").read_text())["outcome"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("action", "step", "exit_code"),
+    [("run", "plan", 5), ("run", "fetch", 5), ("run", "upload", 7), ("rollback", "promote", 7)],
+)
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device", "/x")])
+def test_what_the_machine_is_short_of_is_no_bug(
+    settings: Settings, action: Any, step: str, exit_code: int, error: Exception
+) -> None:
+    def work(report: RunReport) -> None:
+        with report.step(step):
+            raise error
+
+    report = recorded(TARGET, settings, action, work)
+    assert (report.outcome, report.exit_code) == ("failed", exit_code)
+    assert report.error is not None
+    assert report.error.message.startswith(f"cannot finish the {action} after {step}: ")
+    assert report.error.hint
+    assert "failed by a bug" not in told(report)
 
 
 def test_an_interruption_says_during_what_it_came(settings: Settings) -> None:

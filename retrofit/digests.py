@@ -40,3 +40,9 @@ class Digests:
     def hex(self) -> Mapping[str, str]:
         """Return the digests by algorithm."""
         return {name: each.hexdigest() for name, each in self._hashes.items()}
+
+
+def sha512_of(path: Path) -> str:
+    """Return the sha512 of a whole file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha512").hexdigest()

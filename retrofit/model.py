@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,6 +93,16 @@ class Image:
     def property(self, key: str) -> str | None:
         """Return one of the additional properties, or None."""
         return self.properties.get(key)
+
+    @builtins.property
+    def is_snapshot(self) -> bool:
+        """Say whether Nova took it of a server: it then has the properties of the server's image.
+
+        All three are Nova's (nova/compute/utils.py, get_image_metadata and its callers).
+        """
+        return self.properties.get("image_type") == "snapshot" or any(
+            key in self.properties for key in ("instance_uuid", "base_image_ref")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

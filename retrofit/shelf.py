@@ -55,6 +55,7 @@ class Made:
     built: BuiltImage
     verdict: Verdict
     source_hashes: Mapping[str, str]
+    source_size: int
     run_id: str
 
 

@@ -217,6 +217,8 @@ def _examine_image(image: Image, settings: SourceSettings, trusted: set[str]) ->
     refused: str | None = None
     if image.property("source_product_name") or image.property("retrofit_target"):
         refused = "it is an amphora image"
+    elif image.is_snapshot:
+        refused = "it is a snapshot of a server"
     elif image.owner not in trusted:
         refused = f"its owner {image.owner} is not trusted (source.owners)"
     elif not name or not version:

@@ -25,7 +25,15 @@ def publish_stock(
 
     Returns notes for the report. Raises CloudError and PublishError.
     """
-    ours = glance.list({"retrofit_stock": target.name, "owner": glance.project_id})
+    listed = glance.list({"retrofit_stock": target.name, "owner": glance.project_id})
+    # Looked at here as well: what follows deletes, and Nova's snapshots have these properties too.
+    ours = [
+        image
+        for image in listed
+        if image.property("retrofit_stock") == target.name
+        and image.owner == glance.project_id
+        and not image.is_snapshot
+    ]
     for image in ours:
         if image.status in UNFINISHED:  # of a dead run: its successor holds the target's lock now
             glance.delete(image.id)

@@ -29,7 +29,8 @@ def upload(
 ) -> Image:
     """Register an image and give it the bytes of `path`; `retries` times more where that may help.
 
-    `finish` does what an image needs to be whole; one that it fails on is deleted too. Each attempt has a record of its own: Glance answers 500 to a second upload into the same one.
+    Each attempt has a record of its own: Glance answers 500 to a second upload into the same one.
+    `finish` does what an image needs to be whole; one that it fails on is deleted as well.
     Raises PublishError or CloudError, and then no record of ours is left, or the next run's sweep
     finds it.
     """

@@ -18,6 +18,7 @@ BROKEN = (
     glance_exc.InvalidEndpoint,  # the client's name for a time limit
     ks_exc.ConnectionError,
     ks_exc.DiscoveryFailure,
+    ks_exc.InvalidResponse,
     requests.exceptions.RequestException,
     InterruptedTransferError,
     TimeoutError,

@@ -28,12 +28,15 @@ class Inventory:
     def ours(self, target: str) -> list[Image]:
         """Return the amphora images of a target, newest first as Octavia orders them.
 
-        Any tenant can set our properties: what another project owns is not ours.
+        Any tenant can set our properties: what another project owns is not ours. Nor is what Nova
+        took of an amphora, though it has them all.
         """
         return newest_first(
             image
             for image in self.images
-            if image.property("retrofit_target") == target and image.owner == self.own_project
+            if image.property("retrofit_target") == target
+            and image.owner == self.own_project
+            and not image.is_snapshot
         )
 
     def of_the_charm(self, target: Target) -> list[Image]:
@@ -44,6 +47,7 @@ class Inventory:
             for image in self.images
             if CHARM_TAG in image.tags
             and image.owner == self.own_project
+            and not image.is_snapshot
             and image.property("retrofit_target") is None
             and image.property("source_version_name")
             and (product := Product.parse(image.property("source_product_name") or ""))

@@ -444,6 +444,32 @@ def test_takes_whatever_hash_glance_is_configured_to_keep(
     assert run_once(settings.targets[0], settings, **workers).outcome == "unchanged"
 
 
+@pytest.mark.parametrize("algorithm", ["sha512", "sha256"])
+def test_publishes_nothing_but_the_bytes_that_were_built_and_verified(
+    devcloud_with: Any, add_source: Any, workshop: Workshop, tmp_path: Path, algorithm: str
+) -> None:
+    site = devcloud_with(Limits(extra_glance=f"[DEFAULT]\nhashing_algorithm = {algorithm}\n"))
+    settings = settings_for(site, tmp_path)
+    add_source("20260911", site=site)
+    verify = workshop.verify
+
+    def verify_what_changes_then(path: Path, **asked: Any) -> Verdict:
+        verdict = verify(path, **asked)
+        with path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([last[0] ^ 1]))
+        return verdict
+
+    report = run_once(
+        settings.targets[0], settings, build=workshop.build, verify=verify_what_changes_then
+    )
+    assert (report.outcome, report.exit_code) == ("failed", 7)
+    assert "has changed since it was built and verified" in report.error.message
+    assert amphorae(Glance.connect(settings.targets[0].cloud)) == []
+
+
 def test_leaves_no_record_of_an_image_that_glance_refuses(
     devcloud_with: Any, add_source: Any, workshop: Workshop, tmp_path: Path
 ) -> None:

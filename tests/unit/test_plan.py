@@ -210,6 +210,19 @@ class TestRotation:
         turned = rotation(*images, promoted="amphora-0004")
         assert ids(turned.retire) == ["amphora-0003", "amphora-0002"]
 
+    def test_never_touches_what_nova_took_of_an_amphora(self) -> None:
+        taken = {"image_type": "snapshot", "base_image_ref": "amphora-0001"}
+        snapshots = [
+            amphora(1, properties=taken, tagged=True),
+            amphora(2, properties=taken, status="saving", tagged=False),
+        ]
+        ours = [amphora(n, promoted_before=True) for n in range(3, 6)]
+        turned = rotation(*snapshots, *ours, promoted="amphora-0005")
+        for touched in (turned.demote, turned.hide, turned.retire):
+            assert not set(ids(touched)) & {"amphora-0001", "amphora-0002"}
+        swept = leftovers(inventory(*snapshots), TARGET, host="this-host", lock_shared=True)
+        assert swept == []
+
     def test_never_retires_what_an_amphora_runs_on(self) -> None:
         images = [amphora(n) for n in range(1, 5)]
         usage = Usage(amphorae=(running(image="amphora-0001"), running(image="amphora-0001")))

@@ -37,7 +37,9 @@ def make(tmp_path: Path) -> Callable[[], Made]:
         )
         checks = (Check(name="haproxy", outcome=Outcome.PASSED, detail=""),)
         verdict = Verdict(checks=checks, how="offline", facts={})
-        return Made(built=built, verdict=verdict, source_hashes={}, run_id="the first")
+        return Made(
+            built=built, verdict=verdict, source_hashes={}, source_size=0, run_id="the first"
+        )
 
     return made
 

@@ -174,3 +174,18 @@ def test_says_what_a_mirror_has_once_for_each_product() -> None:
     assert refusal.message.count("release 20.04 is not in source.series") == 1
     assert "in https://mirror.example.test/" in refusal.message
     assert "let the mirror carry" in (refusal.hint or "")
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [{"image_type": "snapshot"}, {"instance_uuid": "b0c1"}, {"base_image_ref": "f00d"}],
+    ids=str,
+)
+def test_a_servers_snapshot_is_no_source_though_it_has_all_properties_of_one(
+    properties: dict[str, str],
+) -> None:
+    snapshot = synced("20260912", id="snapshot", properties=properties)
+    choice = choose(synced("20260911"), snapshot)
+    assert choice.source is not None
+    assert choice.source.version == "20260911"
+    assert [no.reason for no in choice.rejected] == ["it is a snapshot of a server"]

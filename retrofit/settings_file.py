@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -39,6 +38,7 @@ from retrofit.config import (
 )
 from retrofit.errors import ConfigError
 from retrofit.redaction import redacted
+from retrofit.trustworthy import require_trustworthy
 
 DEFAULT_FILE = Path("/etc/retrofit/retrofit.toml")
 ENV_PREFIX = "RETROFIT_"
@@ -121,7 +121,7 @@ def usual_file() -> Path | None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            _require_trustworthy(path, os.fstat(file.fileno()))
+            require_trustworthy(path, os.fstat(file.fileno()))
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError(
@@ -132,29 +132,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is not valid TOML: {error}", hint="see https://toml.io"
         ) from error
-
-
-def _require_trustworthy(path: Path, status: os.stat_result) -> None:
-    """Raise ConfigError for a file that others may change: it names programs that we run as root.
-
-    Whoever called sudo may keep it as their own; what is no regular file (/dev/stdin) was meant.
-    """
-    if not stat.S_ISREG(status.st_mode):
-        return
-    writers = []
-    if status.st_mode & stat.S_IWOTH:
-        writers.append("everybody may write to it")
-    if os.geteuid() == 0:
-        called_by = os.environ.get("SUDO_UID", "")
-        if status.st_uid != 0 and str(status.st_uid) != called_by:
-            writers.append(f"it belongs to user {status.st_uid}")
-        if status.st_mode & stat.S_IWGRP and status.st_gid != 0:
-            writers.append(f"group {status.st_gid} may write to it")
-    if writers:
-        raise ConfigError(
-            f"{path} is not trusted: {', and '.join(writers)}",
-            hint=f"chown root:root {path}; chmod go-w {path}",
-        )
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import stat
 from functools import cache
 from pathlib import Path
@@ -11,9 +13,11 @@ import openstack.config
 import openstack.exceptions
 import structlog
 from keystoneauth1 import exceptions as ks_exc
+from openstack.config import loader as defaults
 
 from retrofit.config import CloudSettings
 from retrofit.errors import ConfigError
+from retrofit.trustworthy import require_trustworthy
 
 log = structlog.get_logger(__name__)
 
@@ -21,11 +25,10 @@ log = structlog.get_logger(__name__)
 def cloud_region(settings: CloudSettings) -> Any:
     """Find the cloud and region that the settings name.
 
-    Raises ConfigError that says which clouds there are.
+    Raises ConfigError that says which clouds there are, or which file is not trusted.
     """
     try:
-        files = None if settings.clouds_yaml is None else [str(settings.clouds_yaml)]
-        loader = openstack.config.OpenStackConfig(config_files=files, app_name="retrofit")
+        loader = openstack.config.OpenStackConfig(app_name="retrofit", **_files(settings))
         chosen = {
             key: value
             for key, value in (
@@ -52,6 +55,40 @@ def cloud_region(settings: CloudSettings) -> Any:
         )
     _warn_of_readers(getattr(loader, "config_filename", None))
     return region
+
+
+def _files(settings: CloudSettings) -> dict[str, list[str]]:
+    """Return where clouds.yaml and what belongs to it are looked for, all of it trustworthy.
+
+    In the usual places but one: whoever may write into the directory in which root happens to
+    call us would say where root's password goes.
+    """
+    found = {
+        "config_files": _but_here(defaults.CONFIG_FILES),
+        "secure_files": _but_here(defaults.SECURE_FILES),
+        "vendor_files": _but_here(defaults.VENDOR_FILES),
+    }
+    if settings.clouds_yaml is not None:
+        secure = settings.clouds_yaml.with_name("secure.yaml")
+        found["config_files"] = [str(settings.clouds_yaml)]
+        found["secure_files"].insert(0, str(secure))
+    named = [
+        os.environ[name]
+        for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE")
+        if os.environ.get(name)
+    ]
+    for path in map(Path, (*named, *itertools.chain(*found.values()))):
+        try:
+            status = path.stat()
+        except OSError:
+            continue  # whoever needs it says so
+        require_trustworthy(path, status)
+    return found
+
+
+def _but_here(files: list[str]) -> list[str]:
+    """Leave out the working directory, which is the first of all that are searched."""
+    return files[len(files) // len(defaults.CONFIG_SEARCH_PATH) :]
 
 
 @cache

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import structlog
 
-from retrofit.cloud.config import _warn_of_readers
+from retrofit.cloud.config import _warn_of_readers, cloud_region
+from retrofit.config import CloudSettings
+from retrofit.errors import ConfigError
 from tests.hostile.door import Door
 
 NOBODY = 65534
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -80,3 +85,68 @@ def test_credentials_that_everybody_can_read_are_warned_of(
     assert [event["event"] for event in told] == (
         ["everybody can read the cloud's credentials"] if warns else []
     )
+
+
+CLOUD = """clouds:
+  production:
+    auth: {auth_url: "http://127.0.0.1:9/v3", username: u, password: p, project_name: p}
+"""
+EVIL = """clouds:
+  production:
+    auth: {auth_url: "http://evil.example/v3"}
+"""
+SHOW = """
+from pathlib import Path
+from retrofit.cloud.config import cloud_region
+from retrofit.config import CloudSettings
+named = Path("theirs/clouds.yaml")
+settings = CloudSettings(name="production", clouds_yaml=named if named.exists() else None)
+print(cloud_region(settings).get_auth_args()["auth_url"])
+"""
+
+
+@pytest.mark.parametrize("planted", ["secure.yaml", "secure.json", "clouds-public.yaml"])
+def test_what_lies_in_the_working_directory_is_not_obeyed(tmp_path: Path, planted: str) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "clouds.yaml").write_text(CLOUD)
+    (tmp_path / planted).write_text(EVIL)
+    assert shown(tmp_path) == "http://127.0.0.1:9/v3"
+    # It is read where it belongs, or this test could not fail.
+    if planted == "secure.yaml":
+        (tmp_path / planted).rename(tmp_path / "theirs" / planted)
+        assert shown(tmp_path) == "http://evil.example/v3"
+
+
+def test_no_cloud_comes_from_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "clouds.yaml").write_text(CLOUD)
+    assert "cloud production was not found" in shown(tmp_path).lower()
+
+
+def shown(directory: Path) -> str:
+    """Return the last line that a process says which starts in a directory."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return (ended.stdout or ended.stderr).strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["clouds.yaml", "secure.yaml"])
+def test_credentials_that_others_may_change_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    named = tmp_path / "clouds.yaml"
+    named.write_text(CLOUD)
+    (tmp_path / name).write_text(CLOUD)
+    settings = CloudSettings(name="production", clouds_yaml=named)
+    cloud_region(settings)
+    os.chown(tmp_path / name, NOBODY, 0)
+    with pytest.raises(ConfigError, match=f"{name} is not trusted"):
+        cloud_region(settings)

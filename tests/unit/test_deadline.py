@@ -6,37 +6,110 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from retrofit.deadline import deadline
 
 
-def test_ends_a_wait_that_no_limit_of_a_socket_ends() -> None:
+@pytest.fixture
+def trickle() -> Iterator[Callable[[], None]]:
+    """Something to wait in that no limit of a socket ends."""
     here, there = socket.socketpair()
+    here.settimeout(1)
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.wait(0.05):
+            there.send(b".")
+
+    def listen() -> None:
+        while here.recv(1):
+            continue
+
+    sender = threading.Thread(target=send)
     with here, there:
-        here.settimeout(1)
-        stop = threading.Event()
-
-        def trickle() -> None:
-            while not stop.wait(0.05):
-                there.send(b".")
-
-        thread = threading.Thread(target=trickle)
-        thread.start()
-
-        def listen() -> None:
-            while here.recv(1):
-                continue
-
-        begun = time.monotonic()
+        sender.start()
         try:
-            with pytest.raises(TimeoutError, match=r"within 0\.3 seconds"), deadline(0.3):
-                listen()
+            yield listen
         finally:
             stop.set()
-            thread.join()
+            sender.join()
+
+
+def in_a_thread(work: Callable[[], None]) -> BaseException | None:
+    """Do something in another thread, and return what ended it."""
+    ended: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            ended.append(error)
+        else:
+            ended.append(None)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return ended[0]
+
+
+def directly(work: Callable[[], None]) -> BaseException | None:
+    try:
+        work()
+    except TimeoutError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("somewhere", [directly, in_a_thread])
+def test_ends_a_wait_that_no_limit_of_a_socket_ends(
+    trickle: Callable[[], None], somewhere: Callable[..., BaseException | None]
+) -> None:
+    def work() -> None:
+        with deadline(0.3):
+            trickle()
+
+    begun = time.monotonic()
+    error = somewhere(work)
+    assert isinstance(error, TimeoutError)
+    assert str(error) == "no whole answer within 0.3 seconds"
     assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("somewhere", [directly, in_a_thread])
+@pytest.mark.parametrize(("outer", "inner"), [(0.3, 60), (60, 0.3)])
+def test_of_two_deadlines_the_nearest_counts(
+    trickle: Callable[[], None],
+    somewhere: Callable[..., BaseException | None],
+    outer: float,
+    inner: float,
+) -> None:
+    def work() -> None:
+        with deadline(outer), deadline(inner):
+            trickle()
+
+    begun = time.monotonic()
+    assert "within 0.3 seconds" in str(somewhere(work))
+    assert time.monotonic() - begun < 5
+
+
+def test_a_block_within_leaves_the_deadline_around_it_as_it_was(
+    trickle: Callable[[], None],
+) -> None:
+    def work() -> None:
+        with deadline(0.6):
+            with suppress(TimeoutError), deadline(0.1):
+                trickle()
+            trickle()
+
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"within 0\.6 seconds"):
+        work()
+    assert 0.5 < time.monotonic() - begun < 5
 
 
 def test_a_block_in_time_leaves_nothing_behind() -> None:
@@ -47,15 +120,11 @@ def test_a_block_in_time_leaves_nothing_behind() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_does_nothing_where_no_signal_is_handled() -> None:
-    ended: list[str] = []
-
+def test_what_follows_a_block_is_not_interrupted_in_a_thread() -> None:
     def work() -> None:
-        with deadline(0.01):
-            time.sleep(0.1)
-        ended.append("well")
+        for _ in range(500):
+            with suppress(TimeoutError), deadline(0.001):
+                time.sleep(0.0009)
+            sum(range(2000))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert ended == ["well"]
+    assert in_a_thread(work) is None

@@ -22,11 +22,13 @@ SHORT = {
     errno.EAGAIN: PROCESSES,
 }
 """What is said, and the hint."""
+NO_FRAME = "error return without exception set"
+"""What CPython 3.11 says when there is no memory for a call's frame."""
 
 
 def shortage(error: BaseException) -> tuple[str, str] | None:
     """Return what an error says that a machine is short of, and the way out; None for no such."""
-    if isinstance(error, MemoryError):
+    if _lacks_memory(error):
         return MEMORY
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return PROCESSES
@@ -36,12 +38,25 @@ def shortage(error: BaseException) -> tuple[str, str] | None:
     return (f"{error.filename}: {said}" if error.filename else said), hint
 
 
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Say whether it is a lack of memory, or what Python and libraries make of one."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (
+            isinstance(error, SystemError) and NO_FRAME in str(error)
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @contextmanager
 def told_as(kind: Callable[..., RetrofitError], doing: str | Callable[[], str]) -> Iterator[None]:
     """Raise what a machine is short of as an error that `kind` makes; `doing` says what for."""
     try:
         yield
-    except (MemoryError, OSError, RuntimeError) as error:
+    except RetrofitError:
+        raise
+    except Exception as error:
         short = shortage(error)
         if short is None:
             raise

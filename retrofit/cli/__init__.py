@@ -19,8 +19,9 @@ from retrofit.cli import (  # noqa: F401  (they register)
     runs,
 )
 from retrofit.cli.root import retrofit
-from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
+from retrofit.errors import BuildError, ConfigError, InterruptedRunError, RetrofitError
 from retrofit.interrupts import interruptible
+from retrofit.shortage import told_as
 from retrofit.visible import visible
 
 
@@ -28,7 +29,7 @@ from retrofit.visible import visible
 def _errors_told() -> Iterator[None]:
     """Turn what operators can mend into a message and an exit code."""
     try:
-        with interruptible():
+        with interruptible(), told_as(BuildError, "go on"):
             yield
     except RetrofitError as error:
         click.echo(f"error: {visible(error.message)}", err=True)

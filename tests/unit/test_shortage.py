@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retrofit.errors import BuildError
+from retrofit.errors import BuildError, VerifyError
 from retrofit.shortage import SHORT, shortage, told_as
 
 
@@ -32,6 +32,21 @@ def test_memory_and_threads_are_such(error: Exception) -> None:
     match = "cannot build it: "
     with pytest.raises(BuildError, match=match), told_as(BuildError, lambda: "build it"):
         raise error
+
+
+def test_what_is_made_of_a_lack_of_memory_is_one() -> None:
+    told = KeyError("as a library has it")
+    told.__context__ = MemoryError()
+    of_cpython = SystemError("<built-in function x> error return without exception set")
+    for error in (told, of_cpython):
+        with pytest.raises(BuildError, match="not enough memory"), told_as(BuildError, "build"):
+            raise error
+
+
+def test_what_is_told_already_stays_as_it_is() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(VerifyError, match="no room for the drive"), told_as(BuildError, "build"):
+        raise VerifyError("no room for the drive") from full
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ class _Cleanup:
     withheld: str | None = None
     blocks = 0
     """How many blocks deep threads may interrupt."""
+    shields = 0
+    """How many blocks deep nothing may interrupt."""
+    put_off: KeyboardInterrupt | None = None
 
 
 _cleanup = _Cleanup()
@@ -58,7 +61,7 @@ def interruptible() -> Iterator[None]:
         if _cleanup.giving_up:
             _cleanup.withheld = name
             return
-        raise KeyboardInterrupt(name)
+        _interrupt(KeyboardInterrupt(name))
 
     _cleanup.stopping = False
     teller.start()
@@ -71,6 +74,34 @@ def interruptible() -> Iterator[None]:
         _cleanup.stopping = False
         tidings.put(None)
         teller.join()
+
+
+def _interrupt(interruption: KeyboardInterrupt) -> None:
+    if _cleanup.shields:
+        _cleanup.put_off = interruption
+    else:
+        raise interruption
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let what interrupts the main thread wait until the block is done: it may not stop halfway.
+
+    The handlers see to it. A signal mask would not do: the kernel gives the signal to another
+    thread, and Python its handling to the main one; and programs would start with it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _cleanup.shields += 1
+    try:
+        yield
+    finally:
+        _cleanup.shields -= 1
+        if _cleanup.shields == 0:
+            interruption, _cleanup.put_off = _cleanup.put_off, None
+            if interruption is not None:
+                raise interruption
 
 
 def _tell(tidings: queue.SimpleQueue[tuple[str, str] | None]) -> None:
@@ -96,7 +127,7 @@ def interruptible_by_thread() -> Iterator[Callable[[], None]]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         if not (_cleanup.stopping or _cleanup.giving_up):
             _cleanup.giving_up = True
-            raise GivingUp
+            _interrupt(GivingUp())
 
     def interrupt() -> None:
         with gate:

@@ -10,18 +10,19 @@ import fcntl
 import os
 import re
 import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
 from retrofit import process
 from retrofit.dib.plan import STOP_GRACE
 from retrofit.errors import BuildError
+from retrofit.interrupts import uninterrupted
 
 log = structlog.get_logger(__name__)
 
@@ -40,12 +41,21 @@ def work_directory(root: Path, name: str) -> Iterator[Path]:
     Raises BuildError when it cannot be made.
     """
     path = root / name
+    with ExitStack() as undo:
+        with uninterrupted():
+            undo.enter_context(_made(path))
+            undo.callback(_cleared, path)
+        yield path
+
+
+def _made(path: Path) -> TextIO:
+    """Make a directory and return its lock. Raises BuildError."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             raise FileExistsError(17, "already exists", str(path))
         # Locked before it has its name: a sweep never sees it without.
-        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
+        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=path.parent))
         lock = (unfinished / LOCK).open("a")
         fcntl.flock(lock, fcntl.LOCK_EX)
         unfinished.rename(path)
@@ -54,18 +64,19 @@ def work_directory(root: Path, name: str) -> Iterator[Path]:
             f"cannot make the work directory {path}: {error.strerror}",
             hint="paths.work must be a directory that we may write to",
         ) from error
-    with lock:
-        try:
-            yield path
-        finally:
-            with uninterrupted():
-                clear(path)
+    return lock
 
 
-def sweep(root: Path) -> list[str]:
+def _cleared(path: Path) -> None:
+    with uninterrupted():
+        clear(path)
+
+
+def sweep(root: Path, *, mourn: Callable[[str], None] = lambda _name: None) -> list[str]:
     """Clear what dead runs left below `root`, and say what that was.
 
     All directories in `root` must be runs'; those whose lock somebody holds are left alone.
+    `mourn` gets the name of each dead one, before it is cleared.
     """
     swept: list[str] = []
     if not root.is_dir():
@@ -81,6 +92,7 @@ def sweep(root: Path) -> list[str]:
                 if not ended:
                     log.warning("build of a dead run does not end", directory=str(path))
                     continue
+            mourn(path.name)
             with uninterrupted():
                 swept += clear(path)
     return swept
@@ -181,13 +193,3 @@ def loop_devices(path: Path) -> list[tuple[str, str]]:
             if Path(backing.removesuffix(" (deleted)")).is_relative_to(path):
                 found.append((f"/dev/{entry.name}", backing))
     return found
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and TERM wait until the block is done: a clean-up that stops halfway is none."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,7 +10,13 @@ import pytest
 import structlog
 
 from retrofit import interrupts
-from retrofit.interrupts import STOPPING, GivingUp, interruptible, interruptible_by_thread
+from retrofit.interrupts import (
+    STOPPING,
+    GivingUp,
+    interruptible,
+    interruptible_by_thread,
+    uninterrupted,
+)
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -109,3 +115,55 @@ def test_a_thread_does_not_interrupt_the_cleanup_of_a_stop() -> None:
     with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         work()
     assert cleaned
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_stop_waits_for_what_may_not_be_interrupted(number: signal.Signals) -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        with interruptible():
+            with uninterrupted(), uninterrupted():
+                # Taken by whatever thread the kernel likes: there always is another one.
+                os.kill(os.getpid(), number)
+                time.sleep(0.1)
+                done.append("the block")
+            done.append("more")
+
+    with pytest.raises(KeyboardInterrupt, match=number.name):
+        work()
+    assert done == ["the block"]
+
+
+def test_a_thread_that_gives_up_waits_for_what_may_not_be_interrupted() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        with interruptible(), interruptible_by_thread() as interrupt:
+            with uninterrupted():
+                interrupt()
+                time.sleep(0.1)
+                done.append("the block")
+            done.append("more")
+
+    with pytest.raises(GivingUp):
+        work()
+    assert done == ["the block"]
+
+
+def test_nothing_waits_for_a_block_in_another_thread() -> None:
+    inside, over = threading.Event(), threading.Event()
+
+    def elsewhere() -> None:
+        with uninterrupted():
+            inside.set()
+            over.wait(60)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    inside.wait(60)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert not over.is_set()
+    over.set()
+    thread.join()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from retrofit.plan.inventory import UNFINISHED
-from tests.e2e import leftovers
+from tests.faults.machine import in_use, lying_about
 from tests.integration.stage import TAG, Stage
 
 WHOLE = ("size", "os_hash_algo", "os_hash_value")
-HALF_WRITTEN = (".tmp", ".part")
+HALF_WRITTEN = re.compile(r"\.(tmp|part|partial)$|^\..*\.[0-9]+$")
+"""Names that files have until they are whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,16 @@ def violations(stage: Stage, before: Before) -> list[str]:
     return [*_of_the_promoted(stage, before, now), *_of_foreign_ones(stage, before, now)]
 
 
+def left(stage: Stage) -> list[str]:
+    """Say what of a run that ended by itself, however, is still there; promotions apart."""
+    return [
+        *_of_unfinished_records(stage, stage.everything()),
+        *in_use(stage),
+        *lying_about(stage),
+        *_of_the_files(stage),
+    ]
+
+
 def healed(stage: Stage, before: Before) -> list[str]:
     """Say what a run without faults, which the caller has made, has left wrong."""
     now = stage.everything()
@@ -43,8 +55,8 @@ def healed(stage: Stage, before: Before) -> list[str]:
         *_of_the_promoted(stage, before, now),
         *_of_foreign_ones(stage, before, now),
         *_of_ours(stage, now),
-        *_of_the_machine(stage.path("work")),
-        *_of_the_files(stage),
+        *left(stage),
+        *_of_the_last_report(stage),
     ]
 
 
@@ -92,33 +104,31 @@ def _of_ours(stage: Stage, now: dict[str, Any]) -> Iterator[str]:
         yield f"{len(standing)} images are promoted: {', '.join(standing)}"
     for image_id, image in ours.items():
         if image["status"] in UNFINISHED:
-            yield f'image {image_id} was left "{image["status"]}"'
-        elif TAG not in image["tags"] and not image.get("retrofit_promoted_at"):
+            continue
+        if TAG not in image["tags"] and not image.get("retrofit_promoted_at"):
             yield f"image {image_id} was never promoted and is left over"
+
+
+def _of_unfinished_records(stage: Stage, now: dict[str, Any]) -> Iterator[str]:
+    for image_id, image in now.items():
+        if _is_ours(stage, image) and image["status"] in UNFINISHED:
+            yield f'image {image_id} was left "{image["status"]}"'
 
 
 def _is_ours(stage: Stage, image: dict[str, Any]) -> bool:
     return "retrofit_target" in image and image["owner"] == stage.project
 
 
-def _of_the_machine(work: Path) -> Iterator[str]:
-    for kind, found in (
-        ("mount", leftovers.mounts(work)),
-        ("loop device", leftovers.loop_devices(work)),
-        ("process", leftovers.processes(work)),
-        ("file", [str(path) for path in work.rglob("*") if not path.is_dir()]),
-    ):
-        for each in found:
-            yield f"a {kind} is left: {each}"
-
-
 def _of_the_files(stage: Stage) -> Iterator[str]:
     for name in ("state", "cache", "logs"):
         for path in stage.path(name).rglob("*"):
-            if path.name.endswith(HALF_WRITTEN):
+            if HALF_WRITTEN.search(path.name):
                 yield f"half-written: {path}"
     for path in stage.path("state").rglob("*.json"):
         yield from _unreadable(path)
+
+
+def _of_the_last_report(stage: Stage) -> Iterator[str]:
     # The ids of runs sort as the runs began.
     runs = sorted(path for path in stage.path("logs").iterdir() if path.is_dir())
     if not runs:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from tests.faults.judge import before, healed, violations
+from tests.faults.judge import before, healed, left, violations
 from tests.faults.table import Cell, print_table
 from tests.integration.stage import TAG, Stage
+from tests.unit import disks
 
 
 def test_is_content_with_a_run_without_faults(stage: Stage) -> None:
@@ -48,6 +51,39 @@ def test_sees_images_that_must_not_be(stage: Stage) -> None:
     for image_id in (old, unverified):
         stage.client.image_tags.delete(image_id, TAG)
     assert f"Octavia finds no image: {old} was promoted" in violations(stage, was)
+
+
+def test_sees_what_is_left_on_the_machine_wherever_it_is(stage: Stage) -> None:
+    work = stage.path("work") / "default"
+    work.mkdir(parents=True)
+    (stage.path("work") / ".shelf" / "1-abc").mkdir(parents=True)
+    stage.path("tmp").mkdir()
+    (stage.path("tmp") / "retrofit-gpgv.x").mkdir()
+    assert len(left(stage)) == 2
+    disk = work / "disk.raw"
+    disk.write_bytes(bytes(1 << 20))
+    device = disks.run("losetup", "--find", "--show", disk).strip()
+    disk.unlink()
+    hidden = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs left "$0" && echo && read end',
+        work,
+    ]
+    with subprocess.Popen(hidden, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        said = "\n".join(left(stage))
+        process.stdin.close()
+    disks.run("losetup", "--detach", device)
+    assert f"a process is left: {process.pid}: sh" in said
+    assert f"a mount is left: {work} (mnt:[" in said
+    assert f"a loop device is left: {device} of {disk} (deleted)" in said
+    for name in ("work/.shelf/1-abc", "tmp/retrofit-gpgv.x"):
+        assert f"a file is left: {stage.path(name)}" in said
 
 
 def test_counts_cells_and_violations(capsys: pytest.CaptureFixture[str]) -> None:

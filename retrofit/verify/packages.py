@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import email
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.parser import HeaderParser
 
 from retrofit.verify.tree import Tree
 
@@ -80,7 +80,8 @@ def _distributions(tree: Tree, directory: str) -> Iterator[PythonDistribution]:
             text = tree.text(f"{path}/{file}") if tree.is_directory(path) else tree.text(path)
             if text is None:
                 continue
-            metadata = email.message_from_string(text)
+            # The head alone: what follows may pretend to be a mail of a thousand parts.
+            metadata = HeaderParser().parsestr(text)
             if metadata["Name"] and metadata["Version"]:
                 yield PythonDistribution(
                     name=metadata["Name"],

@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from retrofit.errors import RetrofitError
 from retrofit.model import Check, Outcome
+from retrofit.shortage import shortage
+from retrofit.visible import visible
 
 log = structlog.get_logger(__name__)
+
+LONGEST_DETAIL = 4096
+"""Characters: an image may repeat a MiB to us."""
 
 
 class CheckFailedError(Exception):
@@ -31,6 +37,8 @@ class Record:
         """Run one check, which returns what it saw, and say whether it passed.
 
         OSError covers sockets and TLS: an amphora that hangs up has failed, this program has not.
+        What a check did not expect of an image, it fails for as well: an image that breaks its
+        examination must not pass for a bug of ours, which the next run would build again.
         """
         missing = [need for need in needs if not self.passed(need)]
         if missing:
@@ -43,13 +51,21 @@ class Record:
             detail, outcome = str(failure), Outcome.FAILED
         except NotApplicableError as reason:
             detail, outcome = str(reason), Outcome.NOT_APPLICABLE
+        except RetrofitError:
+            raise  # of this machine
         except OSError as error:
+            detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
+        except Exception as error:
+            if shortage(error) is not None:
+                raise  # of this machine too
+            log.exception("check met what it did not expect", check=name)
             detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
         self.add(name, outcome, detail, time.monotonic() - started)
         return outcome is Outcome.PASSED
 
     def add(self, name: str, outcome: Outcome, detail: str, seconds: float) -> None:
         """Note how a check ended."""
+        detail = visible(detail[:LONGEST_DETAIL])
         self.checks.append(
             Check(name=name, outcome=outcome, detail=detail, seconds=round(seconds, 2))
         )

@@ -10,6 +10,7 @@ import errno
 import fnmatch
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -28,18 +29,19 @@ class Tree:
 
     def resolve(self, path: str) -> Path | None:
         """Return where the image's `path` lies on the host; None when it is not there."""
-        pending = [part for part in PurePosixPath(path).parts if part != "/"]
+        # Not a list: a path in one of the image's files may have a million parts.
+        pending = deque(part for part in PurePosixPath(path).parts if part != "/")
         resolved: list[str] = []
         links = 0
         while pending:
-            part = pending.pop(0)
+            part = pending.popleft()
             if part == "..":
                 del resolved[-1:]
                 continue
             here = self.root.joinpath(*resolved, part)
             try:
                 mode = here.lstat().st_mode
-            except OSError:
+            except (OSError, ValueError):  # the latter for a NUL, which no name has
                 return None
             if not stat.S_ISLNK(mode):
                 resolved.append(part)
@@ -50,7 +52,7 @@ class Tree:
             target = PurePosixPath(here.readlink())
             if target.is_absolute():
                 resolved.clear()
-            pending = [p for p in target.parts if p != "/"] + pending
+            pending.extendleft(p for p in reversed(target.parts) if p != "/")
         return self.root.joinpath(*resolved)
 
     def entry(self, path: str) -> Path | None:

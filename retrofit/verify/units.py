@@ -67,7 +67,8 @@ def _drop_ins(tree: Tree, name: str) -> list[str]:
 
 def parse(texts: list[str]) -> dict[str, dict[str, tuple[str, ...]]]:
     """Merge unit files in order: a later value is added, an empty one clears the list."""
-    settings: dict[str, dict[str, tuple[str, ...]]] = {}
+    # Lists, while they grow: a tuple would be copied for each of a million lines.
+    settings: dict[str, dict[str, list[str]]] = {}
     for text in texts:
         section = ""
         for line in text.replace("\\\n", " ").splitlines():
@@ -82,10 +83,13 @@ def parse(texts: list[str]) -> dict[str, dict[str, tuple[str, ...]]]:
                 continue
             values = settings.setdefault(section, {})
             if value.strip():
-                values[key.strip()] = (*values.get(key.strip(), ()), value.strip())
+                values.setdefault(key.strip(), []).append(value.strip())
             else:
-                values[key.strip()] = ()
-    return settings
+                values[key.strip()] = []
+    return {
+        section: {key: tuple(said) for key, said in values.items()}
+        for section, values in settings.items()
+    }
 
 
 def wanted_by(tree: Tree, name: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from retrofit.config import BuildSettings, VerifySettings
+from retrofit.deadline import deadline
 from retrofit.errors import SourceError, VerifyError
 from retrofit.model import Outcome, Verdict
 from retrofit.progress import Progress
@@ -18,14 +19,17 @@ from retrofit.verify import sbom
 from retrofit.verify.boot import boot
 from retrofit.verify.examination import Examination
 from retrofit.verify.mounting import exposed
-from retrofit.verify.offline import RULES, Subject
+from retrofit.verify.offline import RULES, Rule, Subject
 from retrofit.verify.offline.software import newest_kernel
 from retrofit.verify.record import Record
 from retrofit.verify.tree import Tree
+from retrofit.visible import visible
 
 FILESYSTEMS = "filesystems"
 BILL = "bill-of-materials"
 LONGEST_PROPERTY = 255
+INSIDE_TIMEOUT = 900.0
+"""Seconds for all offline checks: they take some, unless an image has files to keep us busy."""
 
 
 @told_as(VerifyError, "verify the image")
@@ -63,7 +67,7 @@ def verify(
         facts = _look_inside(examination, record)
         if settings.level == "boot" and not record.failed:
             accelerator, seen = boot(examination, record)
-            how, facts = f"boot-{accelerator}", {**facts, **seen}
+            how, facts = f"boot-{accelerator}", _as_properties({**facts, **seen})
     finally:
         _write_checks(record, how, facts, log_dir)
         shutil.rmtree(work_dir, ignore_errors=True)
@@ -90,27 +94,42 @@ def _look_inside(examination: Examination, record: Record) -> dict[str, str]:
                 free=space.f_bavail * space.f_frsize,
                 free_inodes=space.f_favail,
             )
+            end = time.monotonic() + INSIDE_TIMEOUT
             for number, (name, rule) in enumerate(RULES.items()):
                 examination.progress(f"checking {name}", number / len(RULES))
-                record.attempt(name, partial(rule, subject))
-            return _taken_down(subject, examination.log_dir, record)
+                record.attempt(name, partial(_by, end, rule, subject))
+            return _taken_down(subject, examination.log_dir, record, end)
     except SourceError as error:
         record.add(FILESYSTEMS, Outcome.FAILED, error.message, time.monotonic() - started)
         return {}
 
 
-def _taken_down(subject: Subject, log_dir: Path, record: Record) -> dict[str, str]:
+def _by(end: float, rule: Rule, subject: Subject) -> str:
+    """Look at one thing until `end` of the monotonic clock. Raises TimeoutError then."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("what was looked at before took all the time")
+    with deadline(left, missing="no end of this check"):
+        return rule(subject)
+
+
+def _taken_down(subject: Subject, log_dir: Path, record: Record, end: float) -> dict[str, str]:
     """Write the bill of materials and return the versions; records that nobody can read fail."""
-    try:
+    facts: dict[str, str] = {}
+
+    def take_down(subject: Subject) -> str:
         sbom.write(subject, log_dir)
-        return _facts(subject)
-    except (OSError, ValueError) as error:
-        record.add(BILL, Outcome.FAILED, f"{type(error).__name__}: {error}", 0.0)
-        return {}
+        facts.update(_facts(subject))
+        return f"{len(subject.packages)} packages"
+
+    bill = Record()
+    if not bill.attempt(BILL, partial(_by, end, take_down, subject)):
+        record.checks += bill.checks
+    return facts
 
 
 def _facts(subject: Subject) -> dict[str, str]:
-    """Read the versions that become image properties; no longer than those may be."""
+    """Read the versions that become image properties."""
     facts = {}
     haproxy = subject.packages.get("haproxy")
     if haproxy is not None:
@@ -121,7 +140,12 @@ def _facts(subject: Subject) -> dict[str, str]:
     kernel = newest_kernel(subject.tree)
     if kernel is not None:
         facts["kernel_version"] = kernel
-    return {name: value[:LONGEST_PROPERTY] for name, value in facts.items()}
+    return _as_properties(facts)
+
+
+def _as_properties(facts: dict[str, str]) -> dict[str, str]:
+    """Make what an image says of itself values that Glance takes."""
+    return {name: visible(value)[:LONGEST_PROPERTY] for name, value in facts.items()}
 
 
 def _write_checks(record: Record, how: str, facts: dict[str, str], log_dir: Path) -> None:

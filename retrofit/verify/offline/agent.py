@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -30,6 +32,8 @@ UNDECLARED = ("pyroute2",)
 """Needed by the agent, named in octavia's requirements.txt, and not declared by its wheel."""
 
 CERTIFICATE_DIRECTORY = "/var/lib/octavia/certs"
+MOST_FILES = 16
+"""Files named by a unit that are read: a unit of four MiB may name a million large ones."""
 
 
 def agent_unit(tree: Tree) -> units.Unit:
@@ -194,24 +198,30 @@ def agent_reads_its_configuration(subject: Subject) -> str:
     if AGENT_CONF in commands:
         return commands
     # Packages start the agent through an init script, which knows the file or is told.
-    text = commands
-    for word in commands.split():
-        if word.startswith("/etc/init.d/"):
-            text += subject.tree.text(word) or ""
-    for path in (
-        *unit.values("Service", "EnvironmentFile"),
-        "/etc/default/amphora-agent",
-        "/etc/default/octavia-agent",
-    ):
-        text += subject.tree.text(path.removeprefix("-")) or ""
-    text += " ".join(unit.values("Service", "Environment"))
-    files = re.findall(r"(?:CONFIG_FILE=|--config-file[= ])[\"']?([^\s\"']+)", text)
+    paths = (
+        *(word for word in commands.split() if word.startswith("/etc/init.d/")),
+        *(path.removeprefix("-") for path in unit.values("Service", "EnvironmentFile")),
+    )
+    texts = (
+        commands,
+        *texts_of(subject.tree, paths),
+        *texts_of(subject.tree, ("/etc/default/amphora-agent", "/etc/default/octavia-agent")),
+        " ".join(unit.values("Service", "Environment")),
+    )
+    files = re.findall(r"(?:CONFIG_FILE=|--config-file[= ])[\"']?([^\s\"']+)", "\n".join(texts))
     literal = [file for file in files if file.startswith("/")]
     if literal and AGENT_CONF not in literal:
         raise CheckFailedError(f"{unit.name} reads {literal[-1]}, not {AGENT_CONF}")
     if not literal:
         raise CheckFailedError(f"{unit.name} names no configuration file: {commands}")
     return f"{unit.name} reads {AGENT_CONF}"
+
+
+def texts_of(tree: Tree, paths: Iterable[str]) -> Iterator[str]:
+    """Yield the texts of the first files that a unit names; none has as many."""
+    named = dict.fromkeys(path for path in paths if path.startswith("/"))
+    for path in islice(named, MOST_FILES):
+        yield tree.text(path) or ""
 
 
 @rule("certificate-store-ordered")

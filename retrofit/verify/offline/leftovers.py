@@ -22,11 +22,12 @@ PYTHON_FILES = (
 CACHES = ("/root/.cache/pip", "/root/.cache/uv", "/var/cache/apt/archives")
 BUILD_FILES = ("/usr/sbin/policy-rc.d", "/etc/dib-manifests", "/.dockerenv")
 TEMPORARY = "/tmp"  # noqa: S108 -- the image's, not ours
-PROXY = re.compile(r"^\s*(?:export\s+)?(?:https?|ftp|all)_proxy\s*=\s*[\"']?[^\s\"']", re.I | re.M)
-APT_PROXY = re.compile(
-    r"^\s*Acquire::[\w:\-]*Proxy(?:::\S+)?\s+\"(?!DIRECT|false)[^\"]+\"", re.I | re.M
+# For one line each, and to be matched at its beginning: a pattern that may begin at any of a file's
+# blanks and end at any other takes minutes for a file of some KiB.
+PROXY = re.compile(
+    r"[ \t]*(?:export[ \t]+)?(?:https?|ftp|all)_proxy[ \t]*=[ \t]*[\"']?[^\s\"']", re.I
 )
-APT_PROXY_BLOCK = re.compile(r"Proxy\s+\"(?!DIRECT|false)[^\"]*://[^\"]+\"", re.I)
+APT_WORD = re.compile(r"\"(?P<quoted>[^\"]*)\"|[^\s\"{};]+|[{};]")
 HOME_SECRETS = (".ssh/authorized_keys", ".bash_history", ".netrc", ".ssh/id_rsa", ".ssh/id_ed25519")
 
 
@@ -115,11 +116,33 @@ def no_instance_state(subject: Subject) -> str:
 def no_apt_proxy(subject: Subject) -> str:
     """Make sure that no proxy of the build's network is left in apt's configuration."""
     for path in ("/etc/apt/apt.conf", *subject.tree.glob("/etc/apt/apt.conf.d", "*")):
-        text = re.sub(r"^\s*(?://|#).*$", "", subject.tree.text(path) or "", flags=re.MULTILINE)
-        match = APT_PROXY.search(text) or APT_PROXY_BLOCK.search(text)
-        if match is not None:
-            raise CheckFailedError(f"{path}: {_without_password(match.group(0).strip())}")
+        proxy = apt_proxy(subject.tree.text(path) or "")
+        if proxy is not None:
+            raise CheckFailedError(f"{path}: {_without_password(proxy)}")
     return "none"
+
+
+def apt_proxy(text: str) -> str | None:
+    """Return the first setting of an apt.conf(5) that sends requests through a proxy."""
+    name = ""
+    for line in text.splitlines():
+        if line.lstrip().startswith(("//", "#")):
+            continue
+        for word in APT_WORD.finditer(line):
+            value = word["quoted"]
+            if value is None:
+                name = word.group()
+            elif _is_proxy(name) and value and not value.lower().startswith(("direct", "false")):
+                return f'{name} "{value}"'
+            else:
+                name = ""
+    return None
+
+
+def _is_proxy(name: str) -> bool:
+    """Say whether a setting is a proxy, whole (`Acquire::http::Proxy::HOST`) or in a block."""
+    *_, before, last = ["", *name.lower().split("::")]
+    return last == "proxy" or before == "proxy"
 
 
 @rule("no-proxy")
@@ -128,9 +151,9 @@ def no_proxy(subject: Subject) -> str:
     tree = subject.tree
     for path in (*PROXY_FILES, *tree.glob("/etc/profile.d", "*"), *tree.glob("/etc/default", "*"),
                  *tree.glob("/etc/systemd/system.conf.d", "*")):  # fmt: skip
-        match = PROXY.search(tree.text(path) or "")
-        if match is not None:
-            raise CheckFailedError(f"{path}: {match.group(0).partition('=')[0].strip()}")
+        for line in (tree.text(path) or "").splitlines():
+            if PROXY.match(line):
+                raise CheckFailedError(f"{path}: {line.partition('=')[0].strip()}")
     return "none"
 
 

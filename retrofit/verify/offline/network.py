@@ -51,21 +51,31 @@ def cloud_init_datasource(subject: Subject) -> str:
     if sources is None:
         raise CheckFailedError("no datasource_list in /etc/cloud")
     if "ConfigDrive" not in sources:
-        raise CheckFailedError(f"datasource_list is {', '.join(map(str, sources)) or 'empty'}")
-    return ", ".join(map(str, sources))
+        raise CheckFailedError(f"datasource_list is {', '.join(sources) or 'empty'}")
+    return ", ".join(sources)
 
 
-def datasources(tree: Tree) -> list[Any] | None:
+def datasources(tree: Tree) -> list[str] | None:
     """Return cloud-init's datasource list: the last of its files that has one decides."""
-    found: list[Any] | None = None
+    found: list[str] | None = None
     for path in ("/etc/cloud/cloud.cfg", *tree.glob("/etc/cloud/cloud.cfg.d", "*.cfg")):
         try:
-            content = yaml.safe_load(tree.text(path) or "")
+            content = _yaml(tree, path)
         except yaml.YAMLError:
             continue
         if isinstance(content, dict) and isinstance(content.get("datasource_list"), list):
-            found = content["datasource_list"]
+            # Names alone: a list of lists of aliases may be long beyond all measure as text.
+            found = [name for name in content["datasource_list"] if isinstance(name, str)]
     return found
+
+
+class _Loader(yaml.SafeLoader):
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave out merging (`<<`), by which ten lines become more than any memory holds."""
+
+
+def _yaml(tree: Tree, path: str) -> Any:
+    return yaml.load(tree.text(path) or "", _Loader)  # noqa: S506  (it is a SafeLoader)
 
 
 @rule("no-default-interfaces")
@@ -80,7 +90,7 @@ def no_default_interfaces(subject: Subject) -> str:
     ]
     for path in ("/etc/network/interfaces", *tree.glob("/etc/network/interfaces.d", "*")):
         text = tree.text(path) or ""
-        names = re.findall(r"^\s*(?:iface|auto|allow-hotplug)\s+(\S+)", text, re.MULTILINE)
+        names = re.findall(r"^[ \t]*(?:iface|auto|allow-hotplug)[ \t]+(\S+)", text, re.MULTILINE)
         if any(name != "lo" for name in names):
             found.append(path)
     if found:
@@ -90,7 +100,7 @@ def no_default_interfaces(subject: Subject) -> str:
 
 def _has_text(tree: Tree, path: str) -> bool:
     try:
-        content = yaml.safe_load(tree.text(path) or "")
+        content = _yaml(tree, path)
     except yaml.YAMLError:
         return True
     network = content.get("network") if isinstance(content, dict) else content
@@ -105,15 +115,15 @@ def resolver(subject: Subject) -> str:
     text = subject.tree.text("/etc/resolv.conf")
     if text is None:
         raise CheckFailedError("/etc/resolv.conf is missing, or leads nowhere")
-    servers = re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE)
+    servers = re.findall(r"^[ \t]*nameserver[ \t]+(\S+)", text, re.MULTILINE)
     if servers != ["127.0.0.1"]:
         raise CheckFailedError(f"/etc/resolv.conf names {', '.join(servers) or 'no server'}")
     hosts = re.search(
-        r"^\s*hosts:\s*(.*)$", subject.tree.text("/etc/nsswitch.conf") or "", re.MULTILINE
+        r"^[ \t]*hosts:[ \t]*(.*)$", subject.tree.text("/etc/nsswitch.conf") or "", re.MULTILINE
     )
     if hosts is None:
         raise CheckFailedError("/etc/nsswitch.conf has no hosts line")
-    words = re.sub(r"\[[^]]*\]", " ", hosts.group(1).partition("#")[0]).split()
+    words = re.sub(r"\[[^][]*\]", " ", hosts.group(1).partition("#")[0]).split()
     asking = sorted({"dns", "resolve", "mdns4", "mdns4_minimal"}.intersection(words))
     if asking:
         raise CheckFailedError(f"nsswitch hosts has {', '.join(asking)}")

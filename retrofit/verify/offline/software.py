@@ -6,7 +6,7 @@ import re
 
 from retrofit.model import version_key
 from retrofit.verify import units
-from retrofit.verify.offline.agent import certificate_store
+from retrofit.verify.offline.agent import certificate_store, texts_of
 from retrofit.verify.offline.subject import Subject, rule
 from retrofit.verify.record import CheckFailedError
 from retrofit.verify.tree import Tree
@@ -110,14 +110,25 @@ def haproxy_user_group(subject: Subject) -> str:
     text = subject.tree.text(USER_GROUP_FILE)
     if text is None:
         raise CheckFailedError(f"{USER_GROUP_FILE} is missing")
-    # It is a HAProxy configuration file of its own: outside of a section, `group` is refused.
-    match = re.search(r"^global\s*$(?:\n\s+.*)*?\n\s+group\s+(\S+)\s*$", text, re.MULTILINE)
-    if match is None:
+    group = global_group(text)
+    if group is None:
         raise CheckFailedError(f"{USER_GROUP_FILE} names no group in a section `global`")
     groups = {line.partition(":")[0] for line in (subject.tree.text("/etc/group") or "").split()}
-    if match.group(1) not in groups:
-        raise CheckFailedError(f"the group {match.group(1)} does not exist")
-    return f"group {match.group(1)}"
+    if group not in groups:
+        raise CheckFailedError(f"the group {group} does not exist")
+    return f"group {group}"
+
+
+def global_group(text: str) -> str | None:
+    """Return the group of a HAProxy configuration: outside of `global`, `group` is refused."""
+    section = ""
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if words and not line[0].isspace():
+            section = words[0]
+        elif section == "global" and len(words) == 2 and words[0] == "group":
+            return words[1]
+    return None
 
 
 @rule("agent-scripts")
@@ -135,7 +146,8 @@ def _called(subject: Subject) -> list[str]:
     found: set[str] = set()
     for directory in subject.agent_python:
         text = subject.tree.text(f"{directory}/{INTERFACE_FILE}") or ""
-        found.update(re.findall(r"[\w/.-]*lvs-masquerade[\w.-]*", text))
+        # First into words: a pattern that may begin anywhere is tried everywhere.
+        found.update(word for word in re.split(r"[^\w/.-]+", text) if "lvs-masquerade" in word)
     return sorted(found)
 
 
@@ -173,11 +185,10 @@ def kernel_modules(subject: Subject) -> str:
 def _is_encrypted(tree: Tree, store: units.Unit) -> bool:
     if store.name.endswith(".mount"):
         return False
-    text = " ".join(store.values("Service", "ExecStart"))
-    for word in text.split():
-        if word.startswith("/"):
-            text += tree.text(word) or ""
-    return "cryptsetup" in text
+    commands = store.values("Service", "ExecStart")
+    return any(
+        "cryptsetup" in text for text in (*commands, *texts_of(tree, " ".join(commands).split()))
+    )
 
 
 def newest_kernel(tree: Tree) -> str | None:

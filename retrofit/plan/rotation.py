@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from retrofit.config import Target
-from retrofit.model import Image, Usage
+from retrofit.model import Image, Usage, version_key
 from retrofit.plan.inventory import (
     UNFINISHED,
     Inventory,
@@ -44,7 +44,8 @@ def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage:
     """Say which other images of the target lose the tag, are hidden, and are deleted.
 
     Without a promoted image nothing is rotated at all. Images newer than the promoted one are
-    never retired: they say which source and recipe a rollback decided against.
+    never retired, nor are those that hold what would be built now: they say which source and recipe
+    a rollback decided against.
     """
     rules = target.publish
     ours = inventory.ours(target.name)
@@ -56,7 +57,9 @@ def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage:
     unwanted = [
         image
         for image in others
-        if image not in kept and octavia_order(image) < octavia_order(standing)
+        if image not in kept
+        and octavia_order(image) < octavia_order(standing)
+        and not _was_decided_against(image, standing, rules.tag)
     ]
     stays = {
         image.id: why for image in unwanted if (why := _stays(image, inventory, target, usage))
@@ -75,6 +78,24 @@ def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage:
         notes=tuple(f"image {image_id} {why}" for image_id, why in stays.items()),
         set_aside=tuple(image for image in others if _demoted_by_others(image, rules.tag)),
     )
+
+
+def _was_decided_against(image: Image, standing: Image, tag: str) -> bool:
+    """Say whether a person took an image back whose source or recipe is newer than the standing's.
+
+    Mostly it was created later as well, but not where a clock was set back between the two.
+    """
+    if not is_set_aside(image, tag) or _differ(image, standing, "source_product_name"):
+        return False
+    theirs, ours = (
+        version_key(each.property("source_version_name") or "") for each in (image, standing)
+    )
+    return theirs > ours or (theirs == ours and _differ(image, standing, "retrofit_recipe"))
+
+
+def _differ(image: Image, other: Image, key: str) -> bool:
+    """Say whether two images differ in a property."""
+    return image.property(key) != other.property(key)
 
 
 def _stays(image: Image, inventory: Inventory, target: Target, usage: Usage) -> str | None:

@@ -205,6 +205,22 @@ class TestRotation:
         turned = rotation(*images, promoted="amphora-0002")
         assert ids(turned.retire) == ["amphora-0001"]
 
+    def test_never_retires_what_a_rollback_decided_against_though_a_clock_was_set_back(
+        self,
+    ) -> None:
+        aside = {"retrofit_set_aside_at": "2026-11-20T00:00:00+00:00"}
+        against = [
+            amphora(1, version="20260913", promoted_before=True, properties=aside),
+            amphora(2, recipe="sha256:newer", promoted_before=True, properties=aside),
+        ]
+        done_with = [
+            amphora(3, version="20260910", promoted_before=True, properties=aside),
+            amphora(4, promoted_before=True, properties=aside),
+        ]
+        others = [amphora(n, promoted_before=True) for n in (5, 6)]
+        turned = rotation(*against, *done_with, *others, promoted="amphora-0006")
+        assert ids(turned.retire) == ["amphora-0004", "amphora-0003"]
+
     def test_keeps_images_that_can_be_promoted_not_broken_ones(self) -> None:
         images = [amphora(1), amphora(2, size=0), amphora(3, status="deactivated"), amphora(4)]
         turned = rotation(*images, promoted="amphora-0004")

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from retrofit import process
+from retrofit.bare import bare_environment
 from retrofit.disk import StockDisk, inspect
 from retrofit.errors import VerifyError
 
@@ -45,6 +46,7 @@ def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
                 ["qemu-img", "convert", "-f", disk_format, "-O", "raw", "-W", "-m", "16",
                  image.absolute(), raw.absolute()],
                 timeout=CONVERT_TIMEOUT,
+                env=bare_environment(),
             )  # fmt: skip
         except process.CommandError as error:
             raise VerifyError(

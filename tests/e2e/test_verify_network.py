@@ -14,11 +14,14 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from retrofit import process
+from retrofit.verify.boot import machine
 from retrofit.verify.boot.heartbeat import await_heartbeat
 from retrofit.verify.boot.load_balancer import MEMBER_PORT, member
 from retrofit.verify.boot.network import MANAGEMENT, VIP, isolated
@@ -166,3 +169,65 @@ def test_a_killed_verification_takes_its_machine_and_network_along(tmp_path: Pat
         time.sleep(0.1)
     assert not (Path("/proc") / pid).exists()
     assert namespace not in network_namespaces()
+
+
+# mov dx, COM1; again: mov al, 'x'; out dx, al; jmp again
+CHATTY = bytes.fromhex("baf803 b078 ee ebfb").ljust(510, b"\0") + b"\x55\xaa"
+
+
+@contextmanager
+def chatting(tmp_path: Path) -> Iterator[machine.Machine]:
+    """A machine whose guest says one letter again and again on its console."""
+    image, overlay = tmp_path / "image.raw", tmp_path / "overlay.qcow2"
+    image.write_bytes(CHATTY.ljust(1 << 20, b"\0"))
+    machine.make_overlay(image, "raw", overlay)
+    (tmp_path / "config.iso").write_bytes(bytes(1 << 20))
+    hardware = machine.Hardware(
+        platform=machine.PLATFORMS["x86_64"], accelerator="tcg", firmware="bios", memory=128,
+        cpus=1, overlay=overlay, config_drive=tmp_path / "config.iso",
+    )  # fmt: skip
+    with isolated() as namespace:
+        probe = namespace.listen(("127.0.0.1", 0))
+        with (
+            probe,
+            machine.switched_on(
+                hardware, namespace, probe_port=probe.getsockname()[1],
+                console=tmp_path / "console.log", messages=tmp_path / "qemu.log",
+            ) as started,
+        ):  # fmt: skip
+            yield started
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_guest_that_never_stops_talking_is_switched_off_whatever_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "LARGEST_CONSOLE", 1 << 20)
+    with chatting(tmp_path) as started:
+        eventually(lambda: started.child.poll() is not None)
+        with pytest.raises(machine.MachineLostError, match="its console shows more than 1 MiB"):
+            started.require_alive()
+    assert (tmp_path / "console.log").stat().st_size == 1 << 20
+
+
+def test_the_emulator_has_no_password_and_none_of_roots_powers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_PASSWORD", "correct horse")
+    with chatting(tmp_path) as started:
+        here = Path("/proc") / str(started.child.pid)
+        # It got up, with both cables.
+        eventually(lambda: "xxx" in started.console_text())
+        assert (here / "comm").read_text().startswith("qemu")
+        assert b"correct horse" not in (here / "environ").read_bytes()
+        said = dict(
+            line.partition(":\t")[::2] for line in (here / "status").read_text().splitlines()
+        )
+        assert int(said["CapPrm"], 16) & ~0b110 == 0
+        assert said["NoNewPrivs"].strip() == "1"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retrofit.deadline import deadline
 from retrofit.verify.boot.certificates import Credentials
 from retrofit.verify.boot.config_drive import AGENT_PORT
 from retrofit.verify.boot.network import MANAGEMENT, Namespace
@@ -19,6 +20,9 @@ LARGEST_ANSWER = 1024 * 1024
 
 REQUEST_TIMEOUT = 120.0
 """Seconds: an emulated machine needs many to start HAProxy, a real one less than one."""
+
+IN_ALL = 2
+"""How many times its timeout a request may take in all: a socket's begins anew with each byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +133,12 @@ class Agent:
         body: bytes | None,
         timeout: float,
     ) -> Answer:
-        raw = self._namespace.connect((MANAGEMENT.theirs, AGENT_PORT), timeout)
-        # As Octavia compares: the certificate names the amphora, not its address.
-        with raw, context.wrap_socket(raw, server_hostname=self._amphora_id) as channel:
+        with (
+            deadline(IN_ALL * timeout),
+            self._namespace.connect((MANAGEMENT.theirs, AGENT_PORT), timeout) as raw,
+            # As Octavia compares: the certificate names the amphora, not its address.
+            context.wrap_socket(raw, server_hostname=self._amphora_id) as channel,
+        ):
             connection = http.client.HTTPConnection(MANAGEMENT.theirs, AGENT_PORT)
             connection.sock = channel
             # Asked now: it is forgotten when the channel is closed.

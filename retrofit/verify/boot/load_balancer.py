@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from retrofit.deadline import deadline
 from retrofit.verify.boot.network import VIP, VIP_ADDRESS, Namespace
 
 LARGEST_ANSWER = 1024 * 1024
@@ -21,6 +22,8 @@ LARGEST_ANSWER = 1024 * 1024
 
 HTTP_PORT, TLS_PORT, METRICS_PORT, MEMBER_PORT = 80, 443, 8088, 9001
 FETCH_TIMEOUT = 60.0
+IN_ALL = 2
+"""How many times its timeout a request may take in all: a socket's begins anew with each byte."""
 HOST = "www.example.org"
 CERTIFICATE_DIRECTORY = "/var/lib/octavia/certs"
 
@@ -131,8 +134,10 @@ def fetch(
 ) -> tuple[int, bytes]:
     """Ask the VIP as a client of the load balancer does; OSError when there is no answer."""
     connection = http.client.HTTPConnection(VIP_ADDRESS, port)
-    raw = namespace.connect((VIP_ADDRESS, port), FETCH_TIMEOUT)
-    with raw:
+    with (
+        deadline(IN_ALL * FETCH_TIMEOUT),
+        namespace.connect((VIP_ADDRESS, port), FETCH_TIMEOUT) as raw,
+    ):
         connection.sock = raw if context is None else context.wrap_socket(raw, server_hostname=HOST)
         try:
             connection.request("GET", path, headers={"Host": HOST})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from retrofit import process
+from retrofit.bare import bare_environment
 from retrofit.errors import VerifyError
 from retrofit.verify.boot.network import MANAGEMENT, VIP, Namespace
 from retrofit.verify.boot.probe import PORT_NAME
@@ -24,6 +28,9 @@ STOP_GRACE = 20.0
 TAIL = 64 * 1024
 LARGEST_CONSOLE = 64 * 1024 * 1024
 """Bytes of the log that a guest may fill; a boot writes less than one MiB."""
+WATCH_EVERY = 0.5
+"""Seconds between two looks at their sizes."""
+CONFINED = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine.py")))
 # What a console shows of a machine from which nothing more is to be hoped.
 LOST = re.compile(
     r"Kernel panic - not syncing[^\r\n]*"
@@ -31,7 +38,7 @@ LOST = re.compile(
     r"|Entering emergency mode[^\r\n]*"
     r"|No bootable device[^\r\n]*"
     r"|grub rescue>"
-    r"|ALERT!  .* does not exist[^\r\n]*"
+    r"|ALERT!  [^\r\n]{0,200} does not exist[^\r\n]*"
 )
 ESCAPES = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1bc|[^\x09\x0a\x20-\x7e\x80-\U0010ffff]"
@@ -127,6 +134,7 @@ def make_overlay(image: Path, disk_format: str, overlay: Path) -> None:
             ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk_format,
              "-b", image.resolve(), overlay],
             timeout=COMMAND_TIMEOUT,
+            env=bare_environment(),
         )  # fmt: skip
     except process.CommandError as error:
         raise VerifyError(
@@ -234,13 +242,13 @@ class Machine:
 
     def require_alive(self) -> None:
         """Raise MachineLostError when QEMU ended or the guest gave up."""
+        self.require_few_words()  # first: it may be why QEMU ended
         code = self.child.poll()
         if code is not None:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             said = self.messages.read_text(errors="replace").strip().splitlines()
             reason = said[-1] if said else f"the guest switched it off after: {self.last_line()}"
             raise MachineLostError(f"QEMU ended with {how} after {self.age:.0f} s: {reason}")
-        self.require_few_words()
         lost = LOST.search(self.console_text())
         if lost is not None:
             raise MachineLostError(f"the console shows: {lost.group(0).strip()}")
@@ -264,14 +272,42 @@ def switched_on(
     start = console.stat().st_size if console.exists() else 0
     argv = namespace.command(
         # Should this process be killed, the kernel ends QEMU, and with it the namespace.
-        ["setpriv", "--pdeathsig", "KILL", "--", *command_line(hardware, console, probe_port)]
-    )
+        ["setpriv", "--pdeathsig", "KILL", "--", *CONFINED,
+         *command_line(hardware, console, probe_port)]
+    )  # fmt: skip
     try:
-        with process.background(argv, log_file=messages) as child:
+        with process.background(argv, log_file=messages, env=bare_environment()) as child:
             machine = Machine(child=child, console=console, messages=messages, console_start=start)
-            yield machine
-            machine.cut_power()
+            with _kept_short(machine):
+                yield machine
+                machine.cut_power()
     except process.CommandError as error:
         raise VerifyError(
             f"QEMU cannot be started: {error}", hint="install the qemu-system packages"
         ) from error
+
+
+@contextmanager
+def _kept_short(machine: Machine) -> Iterator[None]:
+    """End QEMU when it writes too much, whatever is waited for meanwhile, and cut that off."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(WATCH_EVERY):
+            try:
+                machine.require_few_words()
+            except MachineLostError:
+                process.stop(machine.child, grace=0)
+                return
+
+    thread = threading.Thread(target=watch, name="console", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        process.stop(machine.child, grace=STOP_GRACE)
+        for path in (machine.console, machine.messages):
+            if path.exists() and path.stat().st_size > LARGEST_CONSOLE:
+                os.truncate(path, LARGEST_CONSOLE)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from retrofit.deadline import deadline
 from retrofit.verify.boot import load_balancer as lb
 from retrofit.verify.boot.amphora import Amphora
 from retrofit.verify.boot.certificates import authority, issued
@@ -35,6 +36,8 @@ BOOT_COMPLETE_TIMEOUT = 240.0
 TRAFFIC_TIMEOUT = 60.0
 SSH_TIMEOUT = 60.0
 HOPELESS_EVERY = 15.0
+REST_TIMEOUT = 1800.0
+"""Seconds for all checks once the agent answers: in emulation they take some minutes."""
 
 
 class Trial:
@@ -94,7 +97,7 @@ class Trial:
         def attempt() -> str:
             try:
                 self.amphora.machine.require_few_words()
-                return check()
+                return self._in_time(check)
             except (OSError, CheckFailedError):
                 try:
                     self.amphora.machine.require_alive()
@@ -105,6 +108,15 @@ class Trial:
                 raise CheckFailedError(str(lost)) from lost
 
         return attempt
+
+    def _in_time(self, check: Callable[[], str]) -> str:
+        """Make a check with what is left of the whole trial's time, however its answers drip."""
+        limit = self.settings.timeout + REST_TIMEOUT
+        left = limit - self.amphora.machine.age
+        if left <= 0:
+            raise CheckFailedError(f"the trial took longer than {limit:g} s before it came to this")
+        with deadline(left, missing="no end of this check"):
+            return check()
 
     def answers(self) -> str:
         machine, last, asked = self.amphora.machine, "nothing", 0.0
@@ -266,21 +278,21 @@ class Trial:
             return f"the member was asked by {member.peers[-1]}"
 
     def serves_metrics(self) -> str:
-        deadline = time.monotonic() + TRAFFIC_TIMEOUT
+        end = time.monotonic() + TRAFFIC_TIMEOUT
         while True:
             status, body = lb.fetch(self.amphora.namespace, lb.METRICS_PORT, "/metrics")
             names = set(re.findall(rb"^(octavia_\w+)", body, re.MULTILINE))
             if status == 200 and names:
                 return f"{len(names)} metrics"
-            if time.monotonic() > deadline:
+            if time.monotonic() > end:
                 raise CheckFailedError(f"{status}: {body[:200]!r}")
             time.sleep(2)
 
     def boot_completes(self) -> str:
         self.facts["kernel_version"] = self.guest.kernel()
-        deadline = time.monotonic() + BOOT_COMPLETE_TIMEOUT
+        end = time.monotonic() + BOOT_COMPLETE_TIMEOUT
         while (state := self.guest.state()) not in {"running", "degraded"}:
-            if time.monotonic() > deadline:
+            if time.monotonic() > end:
                 raise CheckFailedError(f"systemd is still {state}: {self.guest.jobs()}")
             self.progress(f"waiting for the boot to complete: {state}", None)
             time.sleep(3)
@@ -293,12 +305,12 @@ class Trial:
         return "none"
 
     def ssh_on_management_only(self) -> str:
-        deadline = time.monotonic() + SSH_TIMEOUT
+        end = time.monotonic() + SSH_TIMEOUT
         while True:
             try:
                 return self.guest.require_ssh(self.ssh)
             except NotYetError as nobody:
-                if time.monotonic() > deadline:
+                if time.monotonic() > end:
                     raise CheckFailedError(str(nobody)) from nobody
                 time.sleep(3)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from retrofit import process
-from retrofit.config import Settings
+from retrofit.config import ScheduleSettings, Settings
 from retrofit.errors import ConfigError
 from retrofit.settings_file import DEFAULT_FILE, load
 from scheduler.units import (
@@ -156,6 +156,9 @@ def this_installation(system: System) -> Installation:
         needed=(Path(sys.base_prefix).resolve(), Path(__file__).resolve().parent),
         writable=outside_own(directories),
         worker_stop=settings.worker.stop_timeout,
+        # Those targets that ask for a build of their own run one after the other.
+        run_limit=sum(target.schedule.time_limit for target in settings.targets)
+        or ScheduleSettings().time_limit,
     )
 
 

@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+from retrofit.config import ScheduleSettings
+
 Way = Literal["timer", "service"]
 
 UNITS: dict[Way, tuple[str, ...]] = {
@@ -46,6 +48,8 @@ class Installation:
     """Directories of the configuration that are not systemd's to make."""
     worker_stop: int = 0
     """Seconds that the worker gives its runs to clean up."""
+    run_limit: int = ScheduleSettings().time_limit
+    """Seconds after which a run of all targets hangs: what the worker gives to each of them."""
 
     @property
     def stop_seconds(self) -> int:
@@ -70,19 +74,19 @@ def template(name: str) -> str:
 def render(name: str, installation: Installation) -> str:
     """Return the text of the unit `name`, headed by a digest of the rest."""
     sandbox = template("sandbox.conf")
-    for placeholder, value in {
-        "@PROTECT_HOME@": "read-only" if installation.in_home else "true",
-        "@STOP_SECONDS@": str(installation.stop_seconds),
-    }.items():
-        sandbox = sandbox.replace(placeholder, value)
     if installation.writable:
         listed = " ".join(_quoted(path) for path in installation.writable)
         sandbox += (
             f"# From paths.* and metrics.textfile of the configuration.\nReadWritePaths={listed}\n"
         )
-    body = ADVICE.format(name=name) + template(name).replace("@SANDBOX@\n", sandbox).replace(
-        "@BIN@", _quoted(installation.programs)
-    )
+    body = ADVICE.format(name=name) + template(name).replace("@SANDBOX@\n", sandbox)
+    for placeholder, value in {
+        "@BIN@": _quoted(installation.programs),
+        "@PROTECT_HOME@": "read-only" if installation.in_home else "true",
+        "@START_SECONDS@": str(installation.run_limit),
+        "@STOP_SECONDS@": str(installation.stop_seconds),
+    }.items():
+        body = body.replace(placeholder, value)
     return f"# Written by retrofit-scheduler install, sha256 {_digest(body)}.\n{body}"
 
 

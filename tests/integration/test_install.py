@@ -119,6 +119,20 @@ def test_directories_of_the_configuration_are_made_and_writable(tmp_path: Path) 
         assert "ReadWritePaths=/srv/amphorae /var/lib/prometheus/node-exporter" in lines
 
 
+def test_a_run_gets_the_time_of_all_its_targets(tmp_path: Path) -> None:
+    configuration = tmp_path / "etc/retrofit/retrofit.toml"
+    configuration.parent.mkdir(parents=True)
+    configuration.write_text(
+        "[schedule]\ntime_limit = 3600\n"
+        '[target.north.cloud]\nregion = "north"\n'
+        '[target.south.cloud]\nregion = "south"\n'
+        "[target.south.schedule]\ntime_limit = 7200\n"
+    )
+    installed(tmp_path)
+    lines = (tmp_path / UNITS / "retrofit.service").read_text().splitlines()
+    assert "TimeoutStartSec=10800" in lines
+
+
 def test_a_bad_configuration_is_a_warning(tmp_path: Path) -> None:
     configuration = tmp_path / "etc/retrofit/retrofit.toml"
     configuration.parent.mkdir(parents=True)

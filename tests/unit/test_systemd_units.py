@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from retrofit import process
-from retrofit.config import PathSettings, WorkerSettings
+from retrofit.config import PathSettings, ScheduleSettings, WorkerSettings
 from retrofit.dib import work_directory
 from retrofit.errors import BusyError, ConfigError, InterruptedRunError
 from retrofit.settings_file import load
@@ -81,6 +81,12 @@ def test_stopping_takes_longer_than_a_builds_cleanup(name: str) -> None:
     assert int(limit) > stopping + clearing
     assert int(limit) > WorkerSettings().stop_timeout
     assert unit(name)["KillMode"] == ["mixed"]
+
+
+def test_a_run_that_hangs_is_stopped_as_the_worker_would_stop_it() -> None:
+    (limit,) = unit("retrofit.service")["TimeoutStartSec"]
+    assert int(limit) == ScheduleSettings().time_limit
+    assert unit("retrofit.service", run_limit=7200)["TimeoutStartSec"] == ["7200"]
 
 
 def test_systemd_waits_longer_than_the_worker_is_told_to() -> None:

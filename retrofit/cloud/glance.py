@@ -100,6 +100,9 @@ class Glance:
             )
         # The client's own retries would send a request again whose answer alone was lost.
         client = glanceclient.Client("2", session=session, endpoint_override=endpoint)
+        # keystoneauth paces the requests of an adapter by the wall clock, even without any limit:
+        # set back by an hour, every request would wait for an hour.
+        client.http_client._rate_semaphore = None
         return cls(client, requests=requests, project_id=project_id, where=where)
 
     def list(self, filters: Mapping[str, Any], *, hidden: bool | None = None) -> list[Image]:

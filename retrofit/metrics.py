@@ -7,6 +7,7 @@ the sample is; the ages beside them are of the moment when the document was made
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -33,14 +34,21 @@ def exposition(document: Mapping[str, Any]) -> bytes:
 
 def write_textfile(document: Mapping[str, Any], path: Path) -> None:
     """Write the metrics so that a reader finds all or nothing of them. Raises ConfigError."""
-    # node_exporter reads *.prom alone, and never sees this one.
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(exposition(document))
-        partial.chmod(0o644)  # node_exporter is another user
-        partial.replace(path)
+        # A new file, of a name that nobody knows before: the directory may be another user's, and a
+        # link that waits there would lead our writing to any file of this machine. node_exporter
+        # reads *.prom alone, and never sees this one.
+        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        partial = Path(name)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(exposition(document))
+                os.fchmod(file.fileno(), 0o644)  # node_exporter is another user
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConfigError(
             f"cannot write {path}: {error.strerror}",
             hint="make its directory, or set metrics.textfile",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from dataclasses import replace
@@ -216,6 +217,20 @@ def test_textfile_is_replaced_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == exposition(standings.document(standings.good()))
     assert [each.name for each in tmp_path.iterdir()] == ["retrofit.prom"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_link_that_waits_for_the_textfile_leads_nowhere(tmp_path: Path) -> None:
+    """Its directory is node_exporter's, who could name any of root's files."""
+    victim, directory = tmp_path / "passwd", tmp_path / "metrics"
+    victim.write_text("root")
+    victim.chmod(0o600)
+    directory.mkdir()
+    path = directory / "retrofit.prom"
+    for name in (path.name, f".{path.name}.{os.getpid()}"):
+        (directory / name).symlink_to(victim)
+    write_textfile(standings.document(standings.good()), path)
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root", 0o600)
+    assert not path.is_symlink()
 
 
 @pytest.mark.parametrize("file", ["grafana-dashboard.json", "retrofit.rules.yml"])

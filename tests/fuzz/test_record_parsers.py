@@ -19,6 +19,7 @@ from retrofit.chronicle import Chronicle
 from retrofit.config import BuildSettings, SourceSettings
 from retrofit.errors import ConfigError, SourceError
 from retrofit.model import Image, Product, version_key
+from retrofit.patience import retry_after
 from retrofit.plan.failed_build import FailedBuild
 from retrofit.plan.pause import PROPERTY, in_force, pauses_on
 from retrofit.redaction import redacted, redacted_document
@@ -195,6 +196,20 @@ def test_a_heartbeat_is_read_or_refused(payload: bytes) -> None:
     digest = hmac.new(b"key", payload, hashlib.sha256).hexdigest().encode()
     tolerant(lambda: decode(payload + digest, "key"), ValueError, TypeError)
     tolerant(lambda: decode(payload, "key"), ValueError, TypeError)
+
+
+DATES = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    *[st.sampled_from(["Fri", "Dec", "31", "1999", "23", "59", "0"]) | TEXT | st.integers()] * 7,
+    st.integers().map("{:+}".format) | st.sampled_from(["GMT", "EST", "-0000"]) | TEXT,
+)
+
+
+@fast
+@given(TEXT | DATES | st.integers().map("Fri, 31 Dec 1999 23:59:59 {:+}".format))
+def test_a_wish_to_be_asked_later_is_seconds_or_none(said: str) -> None:
+    wish = retry_after(said)
+    assert wish is None or wish >= 0
 
 
 def discover() -> bytes:

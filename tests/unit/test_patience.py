@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from retrofit import patience
-from retrofit.patience import Setback, first_line, pause, repeated
+from retrofit.patience import Setback, first_line, pause, repeated, retry_after
 
 
 @pytest.fixture
@@ -82,3 +82,18 @@ def test_waits_grow_to_a_limit_and_are_drawn_by_chance(monkeypatch: pytest.Monke
         drawn = {pause(failures, None) for _ in range(50)}
         assert most / 2 <= min(drawn) <= max(drawn) <= most
         assert len(drawn) > 5
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, "", "soon", "-1", "1e9", "Fri, 31 Dec 1999 23:59:59 +99999999999999999999",
+     "Fri, 31 Dec 1999 23:59:59 +9999", "Fri, 31 Dec 99999 23:59:59 GMT"],
+)  # fmt: skip
+def test_a_wish_that_makes_no_sense_is_none(said: str | None) -> None:
+    assert retry_after(said) is None
+
+
+def test_a_wish_is_a_number_of_seconds_or_a_date() -> None:
+    assert retry_after(" 17 ") == 17
+    assert retry_after("Fri, 31 Dec 1999 23:59:59 GMT") == 0
+    assert (retry_after("Fri, 31 Dec 9999 23:59:59 GMT") or 0) > patience.LONGEST_WISH

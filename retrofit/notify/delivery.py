@@ -17,6 +17,7 @@ import structlog
 
 from retrofit import __version__, process
 from retrofit.config import NotifySettings
+from retrofit.deadline import deadline
 from retrofit.notify.outbox import Letter, Outbox
 from retrofit.redaction import MASK, redacted
 
@@ -42,13 +43,16 @@ def deliver(
     """Deliver what waits, target by target in the order of what happened.
 
     A receiver that fails is asked again after waits that double, up to an hour. This call makes
-    `retries` such repetitions; what is left stays for whoever delivers next. `at_once` tries even
-    what has been tried a moment ago.
+    `retries` such repetitions; what is left stays for whoever delivers next, and so does
+    everything where somebody waits to deliver already. `at_once` tries even what has been tried a
+    moment ago.
     Raises OSError when the outbox cannot be used.
     """
-    patience = timedelta(seconds=FIRST_WAIT * (2**settings.retries - 1))
-    with outbox.alone():
-        deadline = now() + patience
+    with outbox.alone() as our_turn:
+        if not our_turn:
+            log.info("left to those who wait to deliver")
+            return
+        end = now() + timedelta(seconds=patience(settings))
         if at_once:
             for queue in outbox.letters():
                 for letter in queue:
@@ -57,9 +61,14 @@ def deliver(
             due = [
                 at for queue in outbox.letters() if (at := _deliver(queue, outbox, settings, now))
             ]
-            if not due or min(due) > deadline:
+            if not due or min(due) > end:
                 return
             sleep(max(0.0, (min(due) - now()).total_seconds()))
+
+
+def patience(settings: NotifySettings) -> float:
+    """Return how many seconds the waits between all repetitions take."""
+    return FIRST_WAIT * float(2**settings.retries - 1)
 
 
 def _deliver(
@@ -127,15 +136,18 @@ def post(settings: NotifySettings, change: dict[str, Any]) -> None:
     try:
         headers = {**headers_for(change), **_signature(settings, body)}
         # Streamed: only the status of the answer is of interest, however long it is.
-        with requests.post(
-            str(settings.url),
-            data=body,
-            headers=headers,
-            timeout=settings.timeout,
-            allow_redirects=False,  # a redirected POST becomes a GET: it would be lost
-            stream=True,
-            verify=str(settings.ca_bundle) if settings.ca_bundle else True,
-        ) as answer:
+        with (
+            deadline(settings.timeout),
+            requests.post(
+                str(settings.url),
+                data=body,
+                headers=headers,
+                timeout=settings.timeout,
+                allow_redirects=False,  # a redirected POST becomes a GET: it would be lost
+                stream=True,
+                verify=str(settings.ca_bundle) if settings.ca_bundle else True,
+            ) as answer,
+        ):
             status = answer.status_code
     except (OSError, ValueError) as error:  # requests' own errors are OSErrors
         said = _without_path(f"{type(error).__name__}: {error}", settings)

@@ -12,6 +12,7 @@ from typing import Any
 
 from retrofit import state
 from retrofit.config import Settings
+from retrofit.places import make_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +82,24 @@ class Outbox:
         state.remove(letter.path)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Be the only one that delivers, once those before have ended. Raises OSError."""
-        self._state.mkdir(parents=True, exist_ok=True)
-        with (self._state / "outbox.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def alone(self) -> Iterator[bool]:
+        """Be the only one that delivers, once who does so now has ended; True when that is so.
+
+        False at once where another one waits already: it will find all that was put before, and
+        of those who come while a receiver stalls, no more than one remains. Raises OSError.
+        """
+        make_places(self._state)
+        with (self._state / "outbox.next").open("a") as turn:
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            with (self._state / "outbox.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # Before anything is looked for: whoever finds our turn taken has put it already.
+                fcntl.flock(turn, fcntl.LOCK_UN)
+                yield True
 
     def _directory(self, target: str) -> Path:
         return state.directory_of(self._state, target) / "outbox"

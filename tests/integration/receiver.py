@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 class Receiver:
-    """Records every request; `behave` is `take`, `stall`, or the status to refuse with."""
+    """Records every request; `behave` is `take`, `stall`, `drip`, or the status to refuse with."""
 
     def __init__(self) -> None:
         self.behave: str | int = "take"
@@ -26,6 +26,9 @@ class Receiver:
                 outer.requests.append({"headers": dict(self.headers), "body": body, "taken": took})
                 if outer.behave == "stall":
                     outer.woken.wait(30)
+                    return
+                if outer.behave == "drip":
+                    outer.drip(self.wfile)
                     return
                 self.send_response(200 if took else int(outer.behave))
                 self.send_header("Content-Length", "0")
@@ -43,6 +46,15 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def drip(self, wire: Any) -> None:
+        """Send a header that has no end, a byte at a time, for half a minute."""
+        with suppress(OSError):
+            wire.write(b"HTTP/1.1 200 OK\r\nX: ")
+            for _ in range(150):
+                if self.woken.wait(0.2):
+                    return
+                wire.write(b"x")
 
     @property
     def taken(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -22,7 +23,8 @@ from retrofit.chronicle import read_chronicle
 from retrofit.cli import retrofit
 from retrofit.config import NotifySettings, Settings
 from retrofit.errors import ConfigError
-from retrofit.notify import Outbox, conclude
+from retrofit.notify import Outbox, conclude, delivery_job
+from retrofit.notify.__main__ import OUT_OF_TIME
 from retrofit.notify.delivery import deliver
 from scheduler.deliveries import delivering
 from tests.integration.receiver import Receiver, receiving
@@ -237,6 +239,55 @@ def test_what_cannot_be_delivered_for_days_is_dropped(
     assert len(receiver.requests) == 1
 
 
+def test_a_receiver_that_drips_its_answer_is_not_waited_for(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(tmp_path, url=receiver.url)
+    receiver.behave = "drip"
+    spool(settings, monkeypatch, "failed")
+    begun = time.monotonic()
+    deliver_now(settings)
+    assert time.monotonic() - begun < 5
+    ((letter,),) = Outbox(settings.paths.state).letters()
+    assert letter.last_error is not None
+    assert "imeout" in letter.last_error
+
+
+def test_while_a_receiver_stalls_one_process_waits_to_deliver_what_comes(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    settings = settings_for(tmp_path, url=receiver.url, timeout=60, retries=5)
+    receiver.behave = "stall"
+    conclude(ended("failed"), settings)
+    eventually(lambda: len(receiver.requests) == 1)
+    for outcome in ("published", "failed", "published"):
+        conclude(ended(outcome), settings)
+    eventually(lambda: len(deliverers(settings)) == 2)
+    time.sleep(3)  # for those that are too many to come, and to see it
+    assert len(deliverers(settings)) == 2
+    receiver.behave = "take"
+    receiver.woken.set()
+    eventually(lambda: Outbox(settings.paths.state).is_empty())
+    told = [change["event"] for change in receiver.taken]
+    assert told == ["failed", "recovered", "published", "failed", "recovered", "published"]
+    eventually(lambda: not deliverers(settings))
+
+
+UNLIMITED = "import retrofit.notify.__main__ as deliverer; deliverer.SPARE = 0.5; deliverer.main()"
+
+
+def test_a_process_that_cannot_come_to_deliver_ends(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, command=("true",))
+    with Outbox(settings.paths.state).alone():
+        waiting = subprocess.run(
+            [sys.executable, "-c", UNLIMITED],
+            input=json.dumps(delivery_job(settings)).encode(),
+            timeout=60,
+            check=False,
+        )
+    assert waiting.returncode == OUT_OF_TIME
+
+
 def test_a_killed_delivery_loses_nothing(tmp_path: Path, receiver: Receiver) -> None:
     settings = settings_for(tmp_path, url=receiver.url, timeout=60, retries=3)
     receiver.behave = "stall"
@@ -252,15 +303,15 @@ def test_a_killed_delivery_loses_nothing(tmp_path: Path, receiver: Receiver) -> 
 
 
 def deliverers(settings: Settings) -> list[int]:
-    """The delivering processes that hold this outbox's lock file open."""
-    lock = str(settings.paths.state / "outbox.lock")
+    """The processes that deliver from this outbox, or wait to."""
+    locks = {str(settings.paths.state / name) for name in ("outbox.lock", "outbox.next")}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             names = [str(each.readlink()) for each in (process / "fd").iterdir()]
         except OSError:
             continue
-        if lock in names and int(process.name) != os.getpid():
+        if locks.intersection(names) and int(process.name) != os.getpid():
             found.append(int(process.name))
     return found
 

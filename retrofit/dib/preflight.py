@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from retrofit import process
 from retrofit.config import BuildSettings, PathSettings
@@ -221,11 +222,6 @@ def check_room(places: Iterable[Place]) -> None:
         needed = sum(place.needed for place in those)
         free = here.f_bavail * here.f_frsize
         settings = " and ".join(place.setting for place in those)
-        if here.f_flag & os.ST_RDONLY:
-            raise BuildError(
-                f"{directory} is on a filesystem that is read-only",
-                hint=f"see in the kernel's log what made it so, or set {settings}",
-            )
         if free < needed:
             raise BuildError(
                 f"{directory} has {_size(free)} free, and this build needs {_size(needed)}",
@@ -237,6 +233,21 @@ def check_room(places: Iterable[Place]) -> None:
                 f"{directory} has room for {here.f_favail} more files, and a run makes {FILES}",
                 hint=f"delete some, or set {settings} to another filesystem",
             )
+        for place in those:
+            _require_writable(place)
+
+
+def _require_writable(place: Place) -> None:
+    """Raise BuildError unless a file can be made there: a filesystem with errors is read-only."""
+    directory = _existing(place.path)
+    try:
+        with TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise BuildError(
+            f"{directory} cannot be written to: {error.strerror}",
+            hint=f"run as root; see what the kernel says of that disk, or set {place.setting}",
+        ) from error
 
 
 def check_disk_space(directory: Path, needed: int) -> None:

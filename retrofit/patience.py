@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import structlog
 from urllib3 import exceptions as pool_errors
 
+from retrofit.deadline import deadline
+
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
@@ -28,6 +30,9 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 LOWEST_RATE = 1024
 """Bytes a second; what is slower for as long as a timeout lasts has stalled."""
 BLOCK = 1 << 20
+IN_ALL = 2
+"""How many times a timeout an answer's head, or one block of it, may take: the timeout of a socket
+begins anew with each byte."""
 
 
 class InterruptedTransferError(Exception):
@@ -134,12 +139,17 @@ class Pace:
 def arriving(raw: Any, timeout: float, *, decode: bool = False) -> Iterator[bytes]:
     """Yield the body of an answer (urllib3's) as it arrives.
 
-    One read may last as long as bytes trickle: read1 returns after the first of them.
+    One read may last as long as bytes trickle: read1 returns after the first of them. Yet before
+    it there may be the size of a chunk, to which anything can be added: hence the deadline.
     Raises InterruptedTransferError when too little arrives, or the connection breaks.
     """
     pace = Pace(timeout)
     try:
-        while block := raw.read1(BLOCK, decode_content=decode):
+        while True:
+            with deadline(IN_ALL * timeout):
+                block = raw.read1(BLOCK, decode_content=decode)
+            if not block:
+                return
             yield block
             pace.moved(len(block))
     except (pool_errors.ReadTimeoutError, TimeoutError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 LARGEST_INDEX = 64 << 20
 """Bytes; Ubuntu's largest file of products has a fifth of this."""
 INDEX = "streams/v1/index"
+LONGEST_LISTING = 10
+"""How many times `mirror.timeout` all files of a listing may take together: by the lowest rate that
+is no stall alone, they would take weeks."""
 
 
 class Mirror:
@@ -44,11 +48,12 @@ class Mirror:
         Raises SourceError when it cannot be reached, makes no sense, or is not signed by a key of
         the keyring (unsigned is let pass where the settings say so).
         """
-        content, signer = self._index()
+        until = time.monotonic() + LONGEST_LISTING * self._settings.timeout
+        content, signer = self._index(until)
         listings, signers = [], {signer}
         for file in index.product_files(content, name=index.address(self.base, f"{INDEX}.sjson")):
             name = index.address(self.base, file.path)
-            products, signer = self._document(file.path)
+            products, signer = self._document(file.path, until)
             signers.add(signer)
             listings.append(
                 index.read_products(products, content_id=file.content_id, base=self.base, name=name)
@@ -111,25 +116,28 @@ class Mirror:
                 error.message, hint="the mirror may have replaced it; run again"
             ) from error
 
-    def _index(self) -> tuple[bytes, str | None]:
+    def _index(self, until: float) -> tuple[bytes, str | None]:
         if self._settings.effective_keyring is None:
-            return self._document(f"{INDEX}.json")
+            return self._document(f"{INDEX}.json", until)
         try:
-            return self._document(f"{INDEX}.sjson")
+            return self._document(f"{INDEX}.sjson", until)
         except NotThereError as error:
             if self._settings.allow_unsigned:
-                return self._document(f"{INDEX}.json")
+                return self._document(f"{INDEX}.json", until)
             raise SourceError(
                 f"{self.base} has no signed index: {error.message}",
                 hint="check mirror.url; mirror.allow_unsigned = true uses a mirror without"
                 " signature",
             ) from error
 
-    def _document(self, path: str) -> tuple[bytes, str | None]:
-        """Read a file, and check its signature; returns what was signed, and by whom."""
+    def _document(self, path: str, until: float) -> tuple[bytes, str | None]:
+        """Read a file and check its signature; returns what was signed, and by whom.
+
+        `until` is when, by the monotonic clock, it must be there.
+        """
         url = index.address(self.base, path)
         sink = Memory(url, limit=LARGEST_INDEX)
-        receive(self._transport, url, sink, retries=self._settings.retries)
+        receive(self._transport, url, sink, retries=self._settings.retries, until=until)
         content, keyring = sink.content(), self._settings.effective_keyring
         if is_signed(content) and keyring is not None:
             return signed_content(content, keyring, name=url)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import BinaryIO, Protocol, Self
 
 import structlog
 
+from retrofit.deadline import deadline
 from retrofit.digests import BLOCK, Digests
 from retrofit.errors import MirrorError, SourceError
 from retrofit.patience import LONGEST_WISH, InterruptedTransferError, pause, times
@@ -49,32 +52,54 @@ class Sink(Protocol):
         """Drop what is there."""
 
 
-def receive(transport: Transport, url: str, sink: Sink, *, retries: int) -> None:
+def receive(
+    transport: Transport, url: str, sink: Sink, *, retries: int, until: float = math.inf
+) -> None:
     """Fill `sink` from `url`, going on where an attempt broke off.
 
-    `retries` is how many attempts in a row may bring nothing. Raises SourceError.
+    `retries` is how many attempts in a row may bring nothing; `until` is when, by the monotonic
+    clock, everything must be there. Raises SourceError.
     """
     failures = attempts = 0
     while True:
         begun = sink.offset
         attempts += 1
         try:
-            with transport.open(url, offset=sink.offset, validator=sink.validator) as body:
-                sink.begin(body)
-                for block in body.blocks:
-                    sink.write(block)
-            sink.end()
+            with _ending(until):
+                _attempt(transport, url, sink)
         except InterruptedTransferError as interruption:
             if isinstance(interruption, OtherFileError):
                 sink.forget()
             failures = 1 if sink.offset >= begun + WORTHWHILE else failures + 1
             wait = pause(failures, interruption.wait)
-            if failures > retries or attempts >= MOST_ATTEMPTS or wait > LONGEST_WISH:
+            late = time.monotonic() + wait > until
+            if failures > retries or attempts >= MOST_ATTEMPTS or wait > LONGEST_WISH or late:
                 raise _given_up(url, attempts, interruption) from interruption
             log.warning("transfer interrupted", url=url, reason=str(interruption), wait=wait)
             sleep(wait)
         else:
             return
+
+
+def _attempt(transport: Transport, url: str, sink: Sink) -> None:
+    with transport.open(url, offset=sink.offset, validator=sink.validator) as body:
+        sink.begin(body)
+        for block in body.blocks:
+            sink.write(block)
+    sink.end()
+
+
+@contextmanager
+def _ending(until: float) -> Iterator[None]:
+    """Raise InterruptedTransferError in the block when that time has come."""
+    if math.isinf(until):
+        yield
+        return
+    try:
+        with deadline(until - time.monotonic()):
+            yield
+    except TimeoutError as error:
+        raise InterruptedTransferError(str(error)) from error
 
 
 def _given_up(url: str, attempts: int, last: InterruptedTransferError) -> SourceError:

@@ -11,8 +11,10 @@ import requests
 
 from retrofit import __version__
 from retrofit.config import MirrorSettings
+from retrofit.deadline import deadline
 from retrofit.errors import MirrorError
 from retrofit.patience import (
+    IN_ALL,
     PASSING,
     InterruptedTransferError,
     arriving,
@@ -49,23 +51,26 @@ class Web:
             headers["Range"] = f"bytes={offset}-"
             if validator is not None:
                 headers["If-Range"] = validator
-        with self._answer(url, headers) as answer:
+        try:
+            with deadline(IN_ALL * self._timeout):
+                answer = self._answer(url, headers)
+        except TimeoutError as error:
+            raise InterruptedTransferError(str(error)) from error
+        try:
             yield self._body(answer, url, offset)
+        finally:
+            # Without reading what is left: that may be gigabytes.
+            answer.close()
 
-    @contextmanager
-    def _answer(self, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    def _answer(self, url: str, headers: dict[str, str]) -> requests.Response:
         """Ask, and follow redirects. Raises as Transport does for every refusal."""
         at = url
         for _ in range(MOST_REDIRECTS + 1):
             answer = self._get(at, headers)
-            try:
-                if answer.status_code not in REDIRECTS:
-                    yield answer
-                    return
-                there = urljoin(at, answer.headers.get("Location", ""))
-            finally:
-                # Without reading what is left: that may be gigabytes.
-                answer.close()
+            if answer.status_code not in REDIRECTS:
+                return answer
+            answer.close()
+            there = urljoin(at, answer.headers.get("Location", ""))
             if urlsplit(there).scheme not in {urlsplit(at).scheme, "https"}:
                 raise MirrorError(
                     f"{url} leads from {urlsplit(at).scheme} to {_shown(there)}",
@@ -95,7 +100,7 @@ class Web:
                 f"cannot trust {_shown(url)}: {root_cause(error)}",
                 hint="set mirror.ca_bundle to the certificates of the mirror's authority",
             ) from error
-        except requests.exceptions.Timeout as error:
+        except (requests.exceptions.Timeout, TimeoutError) as error:
             raise InterruptedTransferError(f"no answer within {self._timeout:g} seconds") from error
         except requests.exceptions.ConnectionError as error:
             through = "the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""

@@ -251,6 +251,43 @@ def trickle(seconds: float) -> Fault:
     return answer
 
 
+def drip(beginning: bytes, seconds: float) -> Fault:
+    """Begin an answer that never gets on, a byte now and then."""
+
+    def answer(handler: _Handler, _good: bytes) -> None:
+        handler.wfile.write(beginning)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.1)
+        handler.close_connection = True
+
+    return answer
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nX: "
+CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"
+"""What comes after the size of a chunk has no end of its own."""
+
+
+def slow(rate: int, seconds: float) -> Fault:
+    """Send something else, with so many bytes a second, for so long."""
+
+    def answer(handler: _Handler, _good: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(1 << 25))
+        handler.end_headers()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            handler.wfile.write(bytes(rate // 10))
+            handler.wfile.flush()
+            time.sleep(0.1)
+        handler.close_connection = True
+
+    return answer
+
+
 @contextmanager
 def proxy() -> Iterator[FaultyServer]:
     """A forward proxy on loopback, for http and (by CONNECT) https; it notes what it is asked."""

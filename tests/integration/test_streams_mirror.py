@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -336,6 +337,51 @@ def test_gives_up_on_a_mirror_that_stalls(
     reader = Reader(server.url, tree.keyring, tmp_path, timeout=1, retries=0)
     server.add(DISK, fault)
     assert said in reader.refusal().message
+
+
+def directly(call: Callable[[], object]) -> object:
+    return call()
+
+
+def in_a_thread(call: Callable[[], object]) -> object:
+    """As the status page asks: no signal reaches it there."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(call).result()
+
+
+@pytest.mark.parametrize("somewhere", [directly, in_a_thread])
+@pytest.mark.parametrize(
+    "fault",
+    [faults.drip(faults.HEAD, 30), faults.drip(faults.CHUNK, 30), faults.slow(8192, 30)],
+    ids=["head", "chunk", "slow"],
+)
+def test_a_listing_ends_however_a_mirror_drips(
+    server: FaultyServer,
+    tree: MirrorTree,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: faults.Fault,
+    somewhere: Callable[[Callable[[], object]], object],
+) -> None:
+    monkeypatch.setattr("retrofit.streams.mirror.LONGEST_LISTING", 3)
+    reader = Reader(server.url, tree.keyring, tmp_path, timeout=1, retries=20)
+    server.add(PRODUCTS, fault)
+    begun = time.monotonic()
+    with pytest.raises(SourceError, match="cannot fetch"):
+        somewhere(reader.mirror.listing)
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("beginning", [faults.HEAD, faults.CHUNK], ids=["head", "chunk"])
+def test_a_download_ends_when_nothing_of_it_comes(
+    server: FaultyServer, tree: MirrorTree, tmp_path: Path, beginning: bytes
+) -> None:
+    reader = Reader(server.url, tree.keyring, tmp_path, timeout=1, retries=0)
+    item = reader.newest()
+    server.add(DISK, faults.drip(beginning, 30))
+    begun = time.monotonic()
+    assert "cannot fetch" in reader.refusal(item).message
+    assert time.monotonic() - begun < 10
 
 
 def test_a_mirror_out_of_reach_is_no_source(tree: MirrorTree, tmp_path: Path) -> None:

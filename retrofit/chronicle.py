@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from retrofit import state
+from retrofit.places import make_place
 
 FILE = "chronicle.json"
 SANE = 10**12
@@ -88,7 +89,7 @@ def write_chronicle(state_dir: Path, target: str, chronicle: Chronicle) -> None:
 def alone_with(state_dir: Path, target: str) -> Iterator[None]:
     """Be the only one that changes a target's chronicle for the block. Raises OSError."""
     path = path_of(state_dir, target)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_place(path.parent)
     with path.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -13,6 +13,7 @@ from tooz import ToozError, coordination
 
 from retrofit.config import LockSettings
 from retrofit.errors import BusyError, ConfigError
+from retrofit.places import make_place
 from retrofit.shared_lock import shared
 from retrofit.write_permit import writes_need
 
@@ -61,7 +62,7 @@ def lock_name(target: str) -> bytes:
 def _held_here(state_dir: Path, target: str) -> Iterator[None]:
     locks = state_dir / "locks"
     try:
-        locks.mkdir(parents=True, exist_ok=True)
+        make_place(locks)
     except OSError as error:
         raise ConfigError(
             f"cannot use the state directory {state_dir}: {error.strerror}",

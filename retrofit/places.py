@@ -16,4 +16,16 @@ def make_places(*places: Path) -> None:
     """
     for place in places:
         with suppress(OSError):
-            place.mkdir(mode=MODE, parents=True)
+            make_place(place)
+
+
+def make_place(place: Path) -> None:
+    """Make a directory where it is missing, and those above it. Raises OSError.
+
+    Whoever comes first to a new machine decides how these look, and `mkdir(parents=True)` makes
+    those above as the umask has it.
+    """
+    if place.is_dir():
+        return
+    make_place(place.parent)
+    place.mkdir(mode=MODE, exist_ok=True)

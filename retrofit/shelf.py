@@ -24,6 +24,7 @@ from retrofit.config import Target, VerifySettings
 from retrofit.dib import recipe_for
 from retrofit.errors import ConfigError
 from retrofit.model import BuiltImage, Source, Verdict
+from retrofit.places import make_place
 from retrofit.trust import Trust
 
 log = structlog.get_logger(__name__)
@@ -128,7 +129,7 @@ def _locked_directory(root: Path) -> tuple[Path, TextIO] | None:
     The death of its holder frees the lock: that tells a dead run's shelf from one in use.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_place(root)
         # Locked before it has its name: a sweep never sees it without.
         unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
         lock = (unfinished / LOCK).open("w")

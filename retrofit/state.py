@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from retrofit.places import make_place
+
 VERSION = 1
 """Of the form of all records; one of another version is as good as none."""
 LARGEST = 4 * 1024 * 1024
@@ -44,7 +46,7 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file as `write` does, with its directory where there is none. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_place(path.parent)
     _sweep(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -24,6 +24,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from retrofit import state
 from retrofit.config import Settings
 from retrofit.errors import BusyError, ConfigError, InterruptedRunError, RetrofitError
+from retrofit.places import make_place
 from scheduler.configuration import Configuration
 from scheduler.deliveries import delivering
 from scheduler.jobs import Job, jobs_for
@@ -283,7 +284,7 @@ def _alone(state_directory: Path) -> Iterator[None]:
     """Be the only worker with this state directory. Raises BusyError, ConfigError."""
     path = state_directory / "worker.lock"
     try:
-        state_directory.mkdir(parents=True, exist_ok=True)
+        make_place(state_directory)
         file = path.open("a")
     except OSError as error:
         raise ConfigError(

@@ -12,7 +12,7 @@ from typing import Any
 
 from retrofit import state
 from retrofit.config import Settings
-from retrofit.places import make_places
+from retrofit.places import make_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class Outbox:
         False at once where another one waits already: it will find all that was put before, and
         of those who come while a receiver stalls, no more than one remains. Raises OSError.
         """
-        make_places(self._state)
+        make_place(self._state)
         with (self._state / "outbox.next").open("a") as turn:
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)

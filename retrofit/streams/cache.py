@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrofit.errors import SourceError
+from retrofit.places import make_place
 from retrofit.progress import Progress, silent
 
 PART_LIFE = 7 * 86400.0
@@ -49,7 +50,8 @@ class Cache:
     def place(self, sha256: str, progress: Progress = silent) -> Iterator[Place]:
         """Hold an item's place for the length of the block. Raises SourceError."""
         with _told(self._root):
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_place(self._root.parent)
+            self._root.mkdir(exist_ok=True, mode=0o700)
         with self._locked(sha256, progress), _told(self._root):
             yield Place(whole=self._root / sha256, part=self._root / f"{sha256}.part")
 

@@ -89,8 +89,31 @@ def load(path: Path | None = None) -> Settings:
     exists, else defaults and environment alone. Raises ConfigError that lists every problem.
     """
     path = path or usual_file()
+    return understood(content_of(path), path)
+
+
+def content_of(path: Path | None) -> bytes:
+    """Read a configuration that only who may give us orders can have written; none is empty.
+
+    Raises ConfigError.
+    """
+    if path is None:
+        return b""
+    try:
+        with path.open("rb") as file:
+            require_trustworthy(path, os.fstat(file.fileno()))
+            return file.read()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            hint="name a file with --config, or put one at /etc/retrofit/retrofit.toml",
+        ) from error
+
+
+def understood(written: bytes, path: Path | None) -> Settings:
+    """Validate what was read from `path`. Raises ConfigError that lists every problem."""
     where = str(path) if path else "the environment"
-    content = _read(path) if path else {}
+    content = _parsed(written, path)
     problems = list(_unknown_variables(os.environ))
     try:
         document = Document(**content)
@@ -118,16 +141,9 @@ def usual_file() -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parsed(written: bytes, path: Path | None) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            require_trustworthy(path, os.fstat(file.fileno()))
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}",
-            hint="name a file with --config, or put one at /etc/retrofit/retrofit.toml",
-        ) from error
+        return tomllib.loads(written.decode())
     except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
         raise ConfigError(
             f"{path} is not valid TOML: {error}", hint="see https://toml.io"

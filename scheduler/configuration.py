@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retrofit.config import Settings
 from retrofit.errors import ConfigError
-from retrofit.settings_file import load, usual_file
+from retrofit.settings_file import content_of, understood, usual_file
 
 COPY = "worker.toml"
 
@@ -35,12 +35,10 @@ class Configuration:
 
     def read(self) -> Settings:
         """Read the file and have it in force, or raise ConfigError and change nothing."""
-        while True:
-            path = self._named or usual_file()
-            content = _bytes_of(path)
-            settings = load(path)
-            if _bytes_of(path) == content:  # or somebody wrote to it meanwhile
-                break
+        path = self._named or usual_file()
+        # Read once: what was looked at, and who may have written it, is what runs get.
+        content = content_of(path)
+        settings = understood(content, path)
         if self._settings is None:
             self.state = settings.paths.state
         self._content, self._settings = content, settings
@@ -63,10 +61,3 @@ class Configuration:
                     hint="run as root, or set paths.state",
                 ) from error
         return path
-
-
-def _bytes_of(path: Path | None) -> bytes:
-    try:
-        return b"" if path is None else path.read_bytes()
-    except OSError:
-        return b""  # `load` says what is wrong with it

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from retrofit.cloud.config import _warn_of_readers, cloud_region
 from retrofit.config import CloudSettings
 from retrofit.errors import ConfigError
+from scheduler.configuration import Configuration
 from tests.hostile.door import Door
 
 NOBODY = 65534
@@ -48,6 +50,82 @@ def test_a_file_of_who_called_sudo_is_theirs_to_write(
     monkeypatch.setenv("SUDO_UID", str(NOBODY))
     os.chown(door.config, NOBODY, 0)
     assert door.give("config", "check").code == 0
+
+
+@pytest.fixture
+def place(door: Door, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that the configuration lies in, nobody having called sudo."""
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.delenv(name, raising=False)
+    return door.config.parent
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "said"),
+    [
+        (0o777, 0, 0, "everybody may write to {}"),
+        (0o755, NOBODY, 0, f"{{}} belongs to user {NOBODY}"),
+        (0o1777, NOBODY, 0, f"{{}} belongs to user {NOBODY}"),
+        (0o775, 0, NOBODY, f"group {NOBODY} may write to {{}}"),
+    ],
+)
+def test_a_file_that_others_may_replace_is_refused(
+    door: Door, place: Path, mode: int, owner: int, group: int, said: str
+) -> None:
+    os.chown(place, owner, group)
+    place.chmod(mode)
+    outcome = door.give("config", "check")
+    assert outcome.code == 2
+    assert f"{door.config} is not trusted" in outcome.err
+    assert said.format(f"{place}, in which it lies,") in outcome.err
+    assert f"hint: chown root:root {place}; chmod go-w {place}" in outcome.err
+
+
+def test_a_link_that_others_may_replace_is_refused(
+    door: Door, place: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whether the link lies there, or what it leads to."""
+    aside = tmp_path_factory.mktemp("aside")
+    (aside / "real.toml").write_text("")
+    door.config.unlink()
+    door.config.symlink_to(aside / "real.toml")
+    assert door.give("config", "check").code == 0
+    for directory in (place, aside):
+        before = stat.S_IMODE(directory.stat().st_mode)
+        directory.chmod(0o777)
+        assert door.give("config", "check").code == 2
+        directory.chmod(before)
+
+
+def test_directories_of_who_called_sudo_and_shared_ones_are_trusted(
+    door: Door, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.chmod(0o1777)
+    assert door.give("config", "check").code == 0
+    monkeypatch.setenv("SUDO_UID", str(NOBODY))
+    monkeypatch.setenv("SUDO_GID", str(NOBODY))
+    os.chown(place, NOBODY, NOBODY)
+    place.chmod(0o775)
+    assert door.give("config", "check").code == 0
+
+
+def test_the_worker_keeps_what_it_looked_at(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not write to the file might change it between two looks, if there were two."""
+    (door.base / "state").mkdir()
+    opened: list[str] = []
+    real = Path.open
+
+    def changing(self: Path, *given: Any, **named: Any) -> Any:
+        if self == door.config:
+            opened.append(str(self))
+        return real(self, *given, **named)
+
+    configuration = Configuration(door.config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", changing)
+        configuration.read()
+    assert opened == [str(door.config)]
+    assert configuration.written().read_bytes() == door.config.read_bytes()
 
 
 @pytest.mark.parametrize(

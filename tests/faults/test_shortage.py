@@ -1,0 +1,79 @@
+"""What the fault tests take away is really gone, and only from whom it was taken."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retrofit.dib.preflight import check_loop_devices
+from retrofit.errors import BuildError
+from retrofit.memory import memory
+from tests.faults import shortage
+from tests.faults.machine import in_use
+from tests.integration.stage import Stage
+
+
+def in_a_process(work: Callable[[], object]) -> None:
+    """Do it in a process of its own, and fail as it fails there."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [(shortage.fill, "No space left on device"), (shortage.break_down, "Read-only file system")],
+)
+def test_a_directory_on_a_filesystem_of_its_own_can_be_harmed(
+    stage: Stage, harm: Callable[[Path], None], message: str
+) -> None:
+    with shortage.own_filesystem(stage, "state") as place:
+        (place / "kept").write_text("before")
+        harm(place)
+        with pytest.raises(OSError, match=message):
+            (place / "new").write_text("x")
+        assert (place / "kept").read_text() == "before"
+    assert list(in_use(stage)) == []
+    assert sorted(path.name for path in place.iterdir() if path.stat().st_size) == ["kept"]
+    (place / "new").write_text("x")
+
+
+def test_memory_is_taken_from_one_process(tmp_path: Path) -> None:
+    def work() -> None:
+        shortage.forbid_memory(16 * shortage.MIB)
+        bytearray(8 * shortage.MIB)
+        with pytest.raises(MemoryError):
+            bytearray(64 * shortage.MIB)
+
+    in_a_process(work)
+    bytearray(64 * shortage.MIB)
+
+
+def test_a_small_machine_is_small_for_one_process(tmp_path: Path) -> None:
+    def work() -> None:
+        shortage.have_little_memory(tmp_path / "meminfo")
+        assert memory().available == 300 * shortage.MIB
+
+    before = memory().total
+    in_a_process(work)
+    assert memory().total == before
+
+
+def test_loop_devices_are_gone_for_one_process() -> None:
+    def work() -> None:
+        shortage.have_no_loop_devices()
+        with pytest.raises(BuildError, match="no loop device can be had here"):
+            check_loop_devices()
+
+    in_a_process(work)
+    check_loop_devices()

@@ -126,8 +126,11 @@ def test_reads_the_configuration_again_and_refuses_a_bad_one(
         site.write(publish={"tag": "other"}, schedule={"cron": "30 2 * * mon-fri"})
         worker.send(signal.SIGHUP)
         worker.wait_for("configuration read again")
-        timetable = site.timetable()["targets"]
-        assert timetable["default"]["trigger"] == "cron 30 2 * * mon-fri UTC"
+        # Written after it was told.
+        said = "cron 30 2 * * mon-fri UTC"
+        eventually(
+            lambda: site.timetable()["targets"]["default"]["trigger"] == said, said, worker.log
+        )
         assert (next_run(site).hour, next_run(site).minute) == (2, 30)
         # The run that goes on keeps to what it began with.
         site.gate.unlink()

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
 import structlog
 
 from retrofit.config import Target, VerifySettings
 from retrofit.dib import recipe_for
 from retrofit.errors import ConfigError
+from retrofit.interrupts import uninterrupted
 from retrofit.model import BuiltImage, Source, Verdict
 from retrofit.places import make_place
 from retrofit.trust import Trust
@@ -31,7 +30,6 @@ log = structlog.get_logger(__name__)
 
 DIRECTORY = ".shelf"
 LOCK = "lock"
-UNFINISHED = "unfinished."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,34 +108,51 @@ def shelf_for(targets: Sequence[Target], work: Path) -> Iterator[Shelf]:
     recipes = _recipes(targets) if len(targets) > 1 else []
     root = work / DIRECTORY
     _sweep(root)
-    shared = max(Counter(recipes).values(), default=0) > 1
-    locked = _locked_directory(root) if shared else None
-    if locked is None:
-        yield Shelf()  # nobody to share with, or no room: every run makes its own
+    if max(Counter(recipes).values(), default=0) < 2:
+        yield Shelf()  # nobody to share with
         return
-    directory, lock = locked
-    with lock:
-        try:
-            yield Shelf(directory, recipes)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+    with ExitStack() as undo:
+        # An interruption in between would leave what nobody knows of.
+        with uninterrupted():
+            directory = _locked_directory(root, undo)
+        yield Shelf() if directory is None else Shelf(directory, recipes)
 
 
-def _locked_directory(root: Path) -> tuple[Path, TextIO] | None:
-    """Make a directory and hold its lock; None where that cannot be.
+def _locked_directory(root: Path, undo: ExitStack) -> Path | None:
+    """Make a directory and hold its lock, both until `undo`; None where that cannot be.
 
     The death of its holder frees the lock: that tells a dead run's shelf from one in use.
     """
     try:
         make_place(root)
-        # Locked before it has its name: a sweep never sees it without.
-        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
-        lock = (unfinished / LOCK).open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return unfinished.rename(root / f"{os.getpid()}-{secrets.token_hex(3)}"), lock
+        with _alone_in(root):
+            directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
+            lock = undo.enter_context((directory / LOCK).open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
         log.warning("no shelf to share images on", error=str(error))
         return None
+    undo.callback(_remove, directory)
+    return directory
+
+
+def _remove(directory: Path) -> None:
+    with uninterrupted():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(root: Path) -> Iterator[None]:
+    """Be the only one that makes or looks for shelves, for the length of the block.
+
+    None is without its lock meanwhile but those of the dead. Raises OSError.
+    """
+    opened = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _recipes(targets: Iterable[Target]) -> list[str]:
@@ -151,11 +166,27 @@ def _recipes(targets: Iterable[Target]) -> list[str]:
 
 
 def _sweep(root: Path) -> None:
-    for directory in root.glob("*-*"):
-        try:
-            with (directory / LOCK).open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with ExitStack() as locks:
+        for directory in _abandoned(root, locks):
+            try:
                 shutil.rmtree(directory)
-        except OSError:
-            continue  # in use, or for the next run to try again
-        log.info("leftover of a dead run removed", what=str(directory))
+            except OSError:
+                continue  # for the next run to try again
+            log.info("leftover of a dead run removed", what=str(directory))
+
+
+def _abandoned(root: Path, locks: ExitStack) -> list[Path]:
+    """Return the shelves of dead runs, locked until the end of `locks`: nobody else sweeps them."""
+    found = []
+    try:
+        with _alone_in(root):
+            for directory in root.iterdir():
+                try:
+                    lock = locks.enter_context((directory / LOCK).open("a"))
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    continue  # in use
+                found.append(directory)
+    except OSError:  # there are no shelves
+        return []
+    return found

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +15,7 @@ import pytest
 
 from retrofit.config import BuildSettings, SourceSettings, Target, VerifySettings
 from retrofit.dib import recipe_for
+from retrofit.interrupts import interruptible
 from retrofit.model import BuiltImage, Check, Outcome, Verdict
 from retrofit.shelf import DIRECTORY, Job, Made, Shelf, job_of, shelf_for
 from retrofit.source import choose_source
@@ -123,6 +129,56 @@ def test_a_dead_runs_shelf_is_swept_and_one_in_use_is_left_alone(tmp_path: Path)
             assert shelves(tmp_path) == ["2-live"]
     with shelf_for([NORTH], tmp_path):
         assert shelves(tmp_path) == []
+
+
+def test_a_shelf_that_a_dead_run_was_just_making_is_swept(tmp_path: Path) -> None:
+    root = tmp_path / DIRECTORY
+    (root / "1-begun").mkdir(parents=True)
+    (root / "unfinished.abc").mkdir()  # of earlier versions
+    (root / "unfinished.abc" / "lock").touch()
+    with shelf_for([NORTH], tmp_path):
+        assert shelves(tmp_path) == []
+
+
+def test_a_shelf_that_a_run_is_just_making_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / DIRECTORY
+    sweeping = threading.Thread(target=lambda: shelf_for([NORTH], tmp_path).__enter__())
+
+    def mkdtemp(**_: object) -> str:
+        (root / "1-abc").mkdir()
+        sweeping.start()
+        sweeping.join(0.2)
+        assert sweeping.is_alive()
+        return str(root / "1-abc")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with shelf_for([NORTH, SOUTH], tmp_path):
+        sweeping.join()
+        assert shelves(tmp_path) == ["1-abc"]
+
+
+@pytest.mark.parametrize("step", ["mkdtemp", "rmtree"])
+def test_an_interruption_leaves_no_shelf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    module: Any = tempfile if step == "mkdtemp" else shutil
+    work = getattr(module, step)
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        done = work(*args, **kwargs) if step == "mkdtemp" else None
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done if step == "mkdtemp" else work(*args, **kwargs)
+
+    monkeypatch.setattr(module, step, interrupted)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        interruptible(),
+        shelf_for([NORTH, SOUTH], tmp_path),
+    ):
+        pass
+    assert shelves(tmp_path) == []
 
 
 def test_two_commands_at_once_leave_each_others_shelves_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import selectors
 import shlex
 import signal
 import subprocess
@@ -32,6 +33,8 @@ LOG_CHUNK = 64 * 1024
 LONGEST_LINE = 64 * 1024
 MOST_OUTPUT = 64 * 1024 * 1024
 """Bytes that a long command may print into its log; a build prints some MiB."""
+MOST_ANSWER = 16 * 1024 * 1024
+"""Bytes that a short command may print: what it says of a hostile image has no end of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ class OutOfTimeError(CommandError):
 
 
 class TooMuchOutputError(CommandError):
-    """A command was stopped as it filled its log beyond the limit, in bytes."""
+    """A command was stopped as it printed more than the limit, in bytes."""
 
     def __init__(self, argv: Sequence[str], most: int) -> None:
         super().__init__(argv, f"{argv[0]} printed more than {most >> 20} MiB", returncode=None)
@@ -106,18 +109,69 @@ def run(
     """Run a short command to its end.
 
     `timeout` is in seconds; `env` replaces the environment (None inherits it).
-    Raises CommandError when it cannot start, exits non-zero or runs out of time.
+    Raises CommandError when it cannot start, exits non-zero, runs out of time, or prints more than
+    `MOST_ANSWER` bytes.
     """
     words = [str(word) for word in argv]
     with _started(words, env=env, cwd=cwd, stdin=stdin is not None, merged_into=None) as child:
-        try:
-            out, err = child.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise OutOfTimeError(words, timeout) from None
+        out, err = _converse(child, words, stdin or b"", timeout=timeout)
     stderr = err.decode(errors="replace")
     if child.returncode != 0:
         raise _failure(words, child.returncode, stderr)
     return Completed(stdout=out.decode(errors="replace"), stderr=stderr)
+
+
+def _converse(
+    child: Child, words: list[str], told: bytes, *, timeout: float
+) -> tuple[bytes, bytes]:
+    """Tell a child what its stdin holds, and return what it printed to stdout and stderr.
+
+    Popen.communicate would collect any amount. Raises OutOfTimeError, TooMuchOutputError.
+    """
+    deadline = time.monotonic() + timeout
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as ready:
+        speaking = 0
+        for stream, heard in ((child.stdout, out), (child.stderr, err)):
+            if stream is not None:
+                ready.register(stream, selectors.EVENT_READ, heard)
+                speaking += 1
+        if child.stdin is not None:
+            os.set_blocking(child.stdin.fileno(), False)
+            ready.register(child.stdin, selectors.EVENT_WRITE)
+        while speaking:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise OutOfTimeError(words, timeout)
+            for key, _ in ready.select(left):
+                if key.fileobj is child.stdin:
+                    told = _write_some(key.fd, told)
+                    if not told:
+                        ready.unregister(child.stdin)
+                        child.stdin.close()
+                    continue
+                piece = os.read(key.fd, LOG_CHUNK)
+                key.data.extend(piece)
+                if not piece:
+                    ready.unregister(key.fileobj)
+                    speaking -= 1
+            if len(out) + len(err) > MOST_ANSWER:
+                raise TooMuchOutputError(words, MOST_ANSWER)
+    try:
+        child.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise OutOfTimeError(words, timeout) from None
+    return bytes(out), bytes(err)
+
+
+def _write_some(pipe: int, data: bytes) -> bytes:
+    """Write what a pipe takes now, and return the rest: none when nobody reads."""
+    try:
+        return data[os.write(pipe, data[:LOG_CHUNK]) :]
+    except BlockingIOError:
+        return data
+    except BrokenPipeError:
+        return b""
 
 
 def run_answering(
@@ -130,17 +184,15 @@ def run_answering(
     """Run a command that tells its story on our stderr, and answers on stdout and by its exit code.
 
     `timeout` is in seconds; `on_start` gets the child, for another thread to `stop` it.
-    Raises CommandError when it cannot start or runs out of time.
+    Raises CommandError when it cannot start, runs out of time, or answers more than `MOST_ANSWER`
+    bytes.
     """
     words = [str(word) for word in argv]
     with _started(
         words, env=None, cwd=None, stdin=stdin is not None, merged_into=None, stderr=None
     ) as child:
         on_start(child)
-        try:
-            out, _ = child.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise OutOfTimeError(words, timeout) from None
+        out, _ = _converse(child, words, stdin or b"", timeout=timeout)
     return Answer(returncode=child.returncode, stdout=out.decode(errors="replace"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -92,6 +93,27 @@ def test_time_limit_of_a_short_command_ends_it(tmp_path: Path) -> None:
     with pytest.raises(process.CommandError, match=r"did not finish within 0\.5 s"):
         process.run(shell(f"sleep 100 & echo $$ $! > {pids}; wait"), timeout=0.5)
     assert not any(is_alive(pid) for pid in pids_in(pids))
+
+
+@pytest.mark.parametrize("where", ["", ">&2"])
+def test_an_answer_without_end_is_not_collected(where: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(process.TooMuchOutputError, match="bash printed more than 16 MiB"):
+        process.run(shell(f"exec yes {where}"), timeout=60)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown << 10 < 3 * process.MOST_ANSWER
+
+
+def test_all_of_stdin_is_given_to_whoever_reads_it() -> None:
+    given = os.urandom(1 << 20)
+    counted = process.run(["sh", "-c", "sleep 0.2; wc -c; echo more >&2"], timeout=10, stdin=given)
+    assert (counted.stdout, counted.stderr) == (f"{1 << 20}\n", "more\n")
+    assert process.run(["true"], timeout=10, stdin=given).stdout == ""
+
+
+def test_time_limit_holds_for_what_says_nothing_any_more() -> None:
+    with pytest.raises(process.OutOfTimeError, match=r"did not finish within 0\.5 s"):
+        process.run(shell("exec >&- 2>&-; sleep 100"), timeout=0.5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -70,10 +70,10 @@ def truncate(file: Path, size: int) -> None:
         stream.truncate(size)
 
 
-def debugfs(disk: Path, *requests: str) -> None:
-    """Change the root filesystem as no kernel would."""
+def debugfs(disk: Path, *requests: str, at: int = ROOT_AT) -> None:
+    """Change a filesystem as no kernel would."""
     subprocess.run(
-        ["debugfs", "-w", "-f", "-", f"{disk}?offset={ROOT_AT}"],
+        ["debugfs", "-w", "-f", "-", f"{disk}?offset={at}"],
         input="\n".join(requests) + "\n",
         capture_output=True,
         text=True,

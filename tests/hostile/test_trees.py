@@ -34,6 +34,7 @@ LINKS = {
     "var/log": ("mkdir var", "cd var", "symlink log {victim}"),
     "var/lib/cloud": ("mkdir var", "mkdir var/lib", "cd var/lib", "symlink cloud {victim}"),
     "tmp": ("symlink tmp {victim}",),
+    "etc/resolv.conf.ORIG": ("mkdir etc", "cd etc", "symlink resolv.conf.ORIG {victim}/file"),
     "boot": ("symlink boot {victim}",),
     "usr/sbin": ("cd usr", "symlink sbin {victim}"),
     "sbin": ("symlink sbin ../../../../../../../../../../../..{victim}",),
@@ -47,11 +48,34 @@ LINKS = {
         "symlink policy-rc.d {victim}/file",
     ),
 }
+PASSED_BY = {
+    "etc/dib-manifests/dib_environment": ("mkdir etc", "mkdir etc/dib-manifests",
+        "cd etc/dib-manifests", "symlink dib_environment {victim}/file"),
+    "etc/dib-manifests/a /file": ("mkdir etc", "mkdir etc/dib-manifests", "cd etc/dib-manifests",
+        'mkdir "a "', 'cd "a "', "symlink file {victim}/file"),
+    "etc/dib-manifests": ("mkdir etc", "cd etc", "symlink dib-manifests {victim}"),
+    "usr/share/pkg-map/amphora-agent-distro": ("mkdir usr/share", "mkdir usr/share/pkg-map",
+        "cd usr/share/pkg-map", "symlink amphora-agent-distro {victim}/file"),
+    "usr/share/svc-map/services": ("mkdir usr/share", "mkdir usr/share/svc-map",
+        "cd usr/share/svc-map", "symlink services {victim}/file"),
+    "lib/diskimage-builder": ("mkdir lib", "cd lib", "symlink diskimage-builder {victim}"),
+    "var/lib/stock-archive/ca-bundle.pem": ("mkdir var", "mkdir var/lib",
+        "mkdir var/lib/stock-archive", "cd var/lib/stock-archive",
+        "symlink ca-bundle.pem {victim}/file"),
+    "var/lib/stock-archive": ("mkdir var", "mkdir var/lib", "cd var/lib",
+        "symlink stock-archive {victim}"),
+    "var/lib/amphora-agent-pypi/uv": ("mkdir var", "mkdir var/lib",
+        "mkdir var/lib/amphora-agent-pypi", "cd var/lib/amphora-agent-pypi",
+        "symlink uv {victim}/file"),
+}  # fmt: skip
+"""What a build makes anew, and what of the source has a name in its way."""
 OTHERS = {
     "etc/fstab is no file": ("mkdir etc", "cd etc", "mknod fstab p"),
     "etc/machine-id is no file": ("mkdir etc", "cd etc", "mknod machine-id b 7 0"),
     "usr/sbin/policy-rc.d is no file": ("mkdir usr/sbin", "cd usr/sbin", "mknod policy-rc.d b 7 0"),
     "etc is no directory": ("mknod etc p",),
+    "etc/resolv.conf is no file": ("mkdir etc", "cd etc", "mknod resolv.conf p"),
+    "tmp is a link": ("mkdir var", "symlink tmp var"),
     "srv/disk is a device node": ("mkdir srv", "cd srv", "mknod disk b 8 0"),
     "srv/memory is a device node": ("mkdir srv", "cd srv", "mknod memory c 1 1"),
 }
@@ -83,14 +107,22 @@ def assert_untouched(victim: Path) -> None:
     assert (victim / "file").read_text() == "precious"
 
 
-def copied(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
+ROOT = f"{ROOT_AT}:{ROOT_SIZE}:ext4:/"
+# Of `disks.noble`, as large as it is here.
+ROOT_AND_BOOT = f"{28 * MIB}:{35 * MIB}:ext4:/ {12 * MIB}:{16 * MIB}:ext4:/boot"
+
+
+def copied(
+    source: Path, target: Path, *, filesystems: str = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Copy a disk's root as a build does, in a mount namespace that takes all mounts with it."""
     target.mkdir()
     return run(
         *("unshare", "--mount", str(COPY)),
         TARGET_ROOT=str(target),
         DIB_STOCK_DISK=str(source),
-        DIB_STOCK_FILESYSTEMS=f"{ROOT_AT}:{ROOT_SIZE}:ext4:/",
+        DIB_STOCK_FILESYSTEMS=filesystems,
+        **environment,
     )
 
 
@@ -116,6 +148,68 @@ def test_what_is_neither_file_nor_directory_is_refused(
     done = copied(source, tmp_path / "tree")
     assert done.returncode == 1
     assert f"ERROR: the source's /{what}" in done.stdout
+
+
+@pytest.mark.parametrize("path", PASSED_BY)
+def test_what_a_build_makes_anew_is_not_the_source_s(
+    source: Path, victim: Path, tmp_path: Path, path: str
+) -> None:
+    debugfs(source, *(request.format(victim=victim) for request in PASSED_BY[path]))
+    done = copied(source, tmp_path / "tree")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not os.path.lexists(tmp_path / "tree" / path)
+    assert_untouched(victim)
+
+
+def test_setting_up_put_those_there(source: Path, victim: Path, tmp_path: Path) -> None:
+    for requests in PASSED_BY.values():
+        debugfs(source, *(request.format(victim=victim) for request in requests))
+    with mounted(source, tmp_path / "at") as root:
+        # Of two that exclude each other the first is there.
+        missing = [path for path in PASSED_BY if not os.path.lexists(root / path)]
+    assert missing == []
+
+
+def test_a_key_of_the_build_s_overwrites_no_file_of_the_host(
+    source: Path, victim: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "own.gpg").write_text("key")
+    debugfs(source, "mkdir etc", "mkdir etc/apt", "mkdir etc/apt/trusted.gpg.d",
+            "cd etc/apt/trusted.gpg.d", f"symlink own.gpg {victim}/file")  # fmt: skip
+    done = copied(source, tmp_path / "tree", DIB_ADD_APT_KEYS=str(keys))
+    assert done.returncode == 1
+    assert "/etc/apt/trusted.gpg.d/own.gpg leads to" in done.stdout
+
+
+class TestSeparateBoot:
+    """What a further filesystem is mounted over has no part in the image."""
+
+    @pytest.fixture
+    def disk(self, tmp_path: Path) -> Path:
+        return disks.noble(tmp_path / "noble.img", size=64 * MIB)
+
+    def test_links_beneath_it_lead_nowhere(self, disk: Path, victim: Path, tmp_path: Path) -> None:
+        debugfs(disk, "mkdir boot", "cd boot", f"symlink config-6.8 {victim}/file",
+                f"symlink grub {victim}", at=28 * MIB)  # fmt: skip
+        config = tmp_path / "config"
+        config.write_text("of BOOT")
+        debugfs(disk, f"write {config} config-6.8", "mkdir grub", "cd grub",
+                f"write {config} grub.cfg", at=12 * MIB)  # fmt: skip
+        done = copied(disk, tmp_path / "tree", filesystems=ROOT_AND_BOOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert_untouched(victim)
+        for name in ("config-6.8", "grub/grub.cfg"):
+            found = tmp_path / "tree/boot" / name
+            assert not found.is_symlink()
+            assert found.read_text() == "of BOOT"
+
+    def test_its_directory_is_no_link(self, disk: Path, tmp_path: Path) -> None:
+        debugfs(disk, "mkdir etc", "symlink boot etc", at=28 * MIB)
+        done = copied(disk, tmp_path / "tree", filesystems=ROOT_AND_BOOT)
+        assert done.returncode == 1
+        assert "ERROR: the source's /boot is a link" in done.stdout
 
 
 def test_an_ordinary_tree_is_copied(source: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from retrofit.config import Settings, Target
 from retrofit.dib.work_directory import sweep, work_directory
 from retrofit.errors import ConfigError, VerifyError
 from retrofit.model import Verdict
+from retrofit.outside_files import take_in
 from retrofit.places import make_places
 from retrofit.progress import Progress
 from retrofit.verify import verify
@@ -57,7 +58,12 @@ def verify_image(
 def _local_file(subject: str, target: Target, work_dir: Path, progress: Progress) -> Path:
     path = Path(subject)
     if path.is_file():
-        return path
+        # What is looked at is asked once more, when nobody can change it: this saves a copy of it.
+        disk.source_format(path)
+        copy = work_dir / "given" / path.name
+        copy.parent.mkdir()
+        take_in(path, copy)
+        return copy
     if not UUID.fullmatch(subject):
         raise ConfigError(
             f"{subject} is neither a file nor the id of an image",

@@ -21,10 +21,9 @@ STOP_GRACE = 45
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPaths:
-    """Where one build's files are. Everything but `cache` lies below `directory`."""
+    """Where one build's files are: all but the tools below `directory`, unseen by other builds."""
 
     directory: Path
-    cache: Path
     tools: Path
 
     @property
@@ -51,6 +50,15 @@ class BuildPaths:
     def home(self) -> Path:
         """Return an empty home: nothing of the operator's own may reach an image."""
         return self.directory / "home"
+
+    @property
+    def cache(self) -> Path:
+        """Return what diskimage-builder takes for a cache: its elements mount it into the image."""
+        return self.directory / "cache"
+
+    def archives(self, distribution: str) -> Path:
+        """Return the directory that is mounted where apt downloads packages to."""
+        return self.cache / "apt" / distribution
 
     @property
     def manifest(self) -> Path:
@@ -135,9 +143,9 @@ def _base(paths: BuildPaths) -> dict[str, str]:
         # disk-image-create asks for TMP_DIR, and mktemp -t prefers TMPDIR.
         "TMPDIR": str(paths.temporary),
         "TMP_DIR": str(paths.temporary),
-        "DIB_LOCKFILES": str(paths.cache / "lockfiles"),
+        "DIB_LOCKFILES": str(paths.directory / "lockfiles"),
         "DIB_PYTHON_EXEC": str(paths.tools / "python"),
-        "DIB_IMAGE_CACHE": str(paths.cache / "dib"),
+        "DIB_IMAGE_CACHE": str(paths.cache),
         "DIB_APT_LOCAL_CACHE": "1",
         "DIB_DISABLE_APT_CLEANUP": "1",
         "DEBIAN_FRONTEND": "noninteractive",
@@ -168,7 +176,6 @@ def _agent(settings: BuildSettings, paths: BuildPaths) -> dict[str, str]:
         "DIB_AMPHORA_AGENT_CONSTRAINTS": _absolute(settings.agent_constraints),
         "DIB_AMPHORA_PYTHON_INDEX": settings.python_index or "",
         "DIB_AMPHORA_UV": str(paths.tools / "uv"),
-        "DIB_AMPHORA_UV_CACHE": str(paths.cache / "uv"),
     }
 
 

@@ -15,15 +15,17 @@ from pathlib import Path
 import structlog
 
 from retrofit import disk, process
+from retrofit.bare import bare_environment
 from retrofit.config import BuildSettings
 from retrofit.dib import preflight
 from retrofit.dib.build_log import PhaseReader, lines_that_matter, redact
-from retrofit.dib.package_cache import package_cache
+from retrofit.dib.package_cache import keep, lend
 from retrofit.dib.plan import MEBIBYTE, BuildPaths, plan_build, supervised
 from retrofit.dib.recipe import Recipe, gather
-from retrofit.dib.work_directory import BUILD, clear, uninterrupted
+from retrofit.dib.work_directory import BUILD, clear
 from retrofit.disk import ext4
 from retrofit.errors import BuildError, SourceError
+from retrofit.interrupts import uninterrupted
 from retrofit.model import DEBIAN_ARCHITECTURES, BuiltImage
 from retrofit.progress import Progress, silent
 from retrofit.shortage import told_as
@@ -48,7 +50,9 @@ class _Job:
     settings: BuildSettings
     architecture: str
     paths: BuildPaths
+    packages: Path
     log_file: Path
+    told_log: Path
     result: Path
     progress: Progress
 
@@ -71,64 +75,63 @@ def build(
     expected_os: tuple[str, str] | None = None,
     allow_os_mismatch: bool = False,
     architecture: str = "x86_64",
-    output: Path | None = None,
+    told_log: Path | None = None,
     progress: Progress = silent,
 ) -> BuiltImage:
-    """Retrofit the image file `source`; the result is `output`, or a file in `work_dir`.
+    """Retrofit the image file `source`; the result is a file in `work_dir`.
 
     `source_format` is what the record says, `qcow2` or `raw`; what the file is must agree.
     `expected_os` is distribution and version, `("ubuntu", "24.04")`; `architecture` is Glance's.
-    Output of the build's programs is appended to `log_file`.
+    Output of the build's programs is appended to `log_file`, which errors call `told_log`.
     However this ends, no mount, loop device or temporary file remains.
     Raises SourceError for a source that cannot be used, BuildError for everything else.
     """
     began = time.monotonic()
     # qemu-img takes what stands before a colon for a protocol, unless a slash comes first.
     source = source.absolute()
-    directory = work_dir.resolve() / BUILD
-    with package_cache(cache_dir.absolute(), directory / "cache") as cache:
-        job = _Job(
-            recipe=recipe,
-            settings=settings,
-            architecture=DEBIAN_ARCHITECTURES[architecture],
-            paths=BuildPaths(
-                # The kernel names backing files and mount points by their real paths.
-                directory=directory,
-                cache=cache,
-                tools=Path(sys.executable).parent,
-            ),
-            log_file=log_file,
-            result=output or work_dir / f"amphora.{settings.format}",
-            progress=progress,
+    job = _Job(
+        recipe=recipe,
+        settings=settings,
+        architecture=DEBIAN_ARCHITECTURES[architecture],
+        paths=BuildPaths(
+            # The kernel names backing files and mount points by their real paths.
+            directory=work_dir.resolve() / BUILD,
+            tools=Path(sys.executable).parent,
+        ),
+        packages=cache_dir.absolute() / "packages",
+        log_file=log_file,
+        told_log=told_log or log_file,
+        result=work_dir / f"amphora.{settings.format}",
+        progress=progress,
+    )
+    progress("examining the source", 0.0)
+    found_format = disk.source_format(source)
+    if source_format not in (None, found_format):
+        raise SourceError(
+            f"source {source} is {found_format}, but its record says {source_format}",
+            hint="choose another source, or correct the record",
         )
-        progress("examining the source", 0.0)
-        found_format = disk.source_format(source)
-        if source_format not in (None, found_format):
-            raise SourceError(
-                f"source {source} is {found_format}, but its record says {source_format}",
-                hint="choose another source, or correct the record",
-            )
-        preflight.check_abilities(job.paths.tools)
-        _claim(job.paths.directory)
-        try:
-            _make_directories(job)
-            gather(recipe, job.paths.elements)
-            tmpfs = _check_resources(job, source, found_format)
-            progress("copying the source's disk", 0.02)
-            _copy_disk(source, found_format, job.paths.disk)
-            progress("examining the source", 0.06)
-            stock = disk.inspect(job.paths.disk)
-            if expected_os is not None:
-                disk.check_os(stock.os, *expected_os, allow_mismatch=allow_os_mismatch)
-            log.info("retrofit started", os=str(stock.os), tmpfs=tmpfs, log_file=str(log_file))
-            _run(job, stock, tmpfs=tmpfs)
-            image = _finish(job, stock)
-        finally:
-            with uninterrupted():
-                with suppress(OSError):
-                    redact(job.log_file)
-                clear(job.paths.directory)
-                job.part.unlink(missing_ok=True)
+    preflight.check_abilities(job.paths.tools)
+    _claim(job.paths.directory)
+    try:
+        _make_directories(job)
+        gather(recipe, job.paths.elements)
+        tmpfs = _check_resources(job, source, found_format)
+        progress("copying the source's disk", 0.02)
+        _copy_disk(source, found_format, job.paths.disk)
+        progress("examining the source", 0.06)
+        stock = disk.inspect(job.paths.disk)
+        if expected_os is not None:
+            disk.check_os(stock.os, *expected_os, allow_mismatch=allow_os_mismatch)
+        log.info("retrofit started", os=str(stock.os), tmpfs=tmpfs, log_file=str(log_file))
+        _run(job, stock, tmpfs=tmpfs)
+        image = _finish(job, stock)
+    finally:
+        with uninterrupted():
+            with suppress(OSError):
+                redact(job.log_file)
+            clear(job.paths.directory)
+            job.part.unlink(missing_ok=True)
     progress("built", 1.0)
     log.info("retrofit finished", seconds=round(time.monotonic() - began), size=image.size)
     return image
@@ -153,8 +156,7 @@ def _make_directories(job: _Job) -> None:
     try:
         for directory in (
             *(paths.temporary, paths.home, paths.elements),
-            *(paths.cache / "dib", paths.cache / "lockfiles"),
-            *(job.log_file.parent, job.result.parent),
+            job.log_file.parent,
         ):
             directory.mkdir(parents=True, exist_ok=True)
         job.log_file.touch()
@@ -163,7 +165,7 @@ def _make_directories(job: _Job) -> None:
     except OSError as error:
         raise BuildError(
             f"cannot make {error.filename}: {error.strerror}",
-            hint="paths.cache, paths.logs and the output's directory must be writable",
+            hint="paths.work and paths.logs must be writable",
         ) from error
 
 
@@ -189,7 +191,7 @@ def _data_size(source: Path, file_format: str) -> int:
 
 def _qemu_img(*argv: str) -> str:
     try:
-        return process.run(["qemu-img", *argv], timeout=60).stdout
+        return process.run(["qemu-img", *argv], timeout=60, env=bare_environment()).stdout
     except process.CommandError as error:
         raise SourceError(
             f"qemu-img cannot read the source: {error}",
@@ -200,7 +202,9 @@ def _qemu_img(*argv: str) -> str:
 def _copy_disk(source: Path, source_format: str, target: Path) -> None:
     formats = ("-f", source_format, "-O", "raw")
     try:
-        process.run([*CONVERT, *formats, source, target], timeout=CONVERT_TIMEOUT)
+        process.run(
+            [*CONVERT, *formats, source, target], timeout=CONVERT_TIMEOUT, env=bare_environment()
+        )
     except process.CommandError as error:
         if "No space left" in error.stderr:
             raise BuildError(
@@ -218,6 +222,10 @@ def _run(job: _Job, stock: disk.StockDisk, *, tmpfs: bool) -> None:
         stock, job.recipe, job.settings, job.paths, architecture=job.architecture, tmpfs=tmpfs
     )
     reader = PhaseReader(job.progress, begin=0.08, end=0.85)
+    # Of this release: another's would be of no use to it.
+    kept = job.packages / f"{stock.os.id}-{stock.os.codename}-{job.architecture}"
+    archives = job.paths.archives(stock.os.id)
+    lent = lend(kept, archives)
     try:
         process.run_logged(
             supervised(plan, job.paths, root=os.geteuid() == 0),
@@ -234,13 +242,13 @@ def _run(job: _Job, stock: disk.StockDisk, *, tmpfs: bool) -> None:
         if isinstance(error, process.OutOfTimeError):
             raise BuildError(
                 f"disk-image-create did not finish within {job.settings.timeout} s{where};"
-                f" its output is in {job.log_file}",
+                f" its output is in {job.told_log}",
                 hint="raise build.timeout, or see in the log what it waited for",
             ) from error
         if isinstance(error, process.TooMuchOutputError):
             raise BuildError(
                 f"disk-image-create was stopped{where}: it printed more than"
-                f" {process.MOST_OUTPUT >> 20} MiB, which {job.log_file} begins with",
+                f" {process.MOST_OUTPUT >> 20} MiB, which {job.told_log} begins with",
                 hint="see in the log what it repeats",
             ) from error
         if error.returncode is None:
@@ -249,9 +257,10 @@ def _run(job: _Job, stock: disk.StockDisk, *, tmpfs: bool) -> None:
             ) from error
         said = "\n".join(f"  {line}" for line in lines_that_matter(job.log_file))
         raise BuildError(
-            f"disk-image-create failed{where}:\n{said}\nall of its output is in {job.log_file}",
+            f"disk-image-create failed{where}:\n{said}\nall of its output is in {job.told_log}",
             hint="see what came before these lines in the log",
         ) from error
+    keep(archives, kept, lent)
 
 
 def _finish(job: _Job, stock: disk.StockDisk) -> BuiltImage:
@@ -259,7 +268,7 @@ def _finish(job: _Job, stock: disk.StockDisk) -> BuiltImage:
     if not raw.exists():
         raise BuildError(
             "disk-image-create succeeded and left no image",
-            hint=f"its output is in {job.log_file}",
+            hint=f"its output is in {job.told_log}",
         )
     virtual_size = raw.stat().st_size
     min_disk = -(-virtual_size // GIBIBYTE)
@@ -304,7 +313,9 @@ def _check_space(stock: disk.StockDisk, settings: BuildSettings, raw: Path, min_
 def _compress(raw: Path, target: Path, settings: BuildSettings) -> None:
     options = ("-f", "raw", "-O", "qcow2", *COMPRESSED[settings.compression])
     try:
-        process.run([*CONVERT, *options, raw, target], timeout=CONVERT_TIMEOUT)
+        process.run(
+            [*CONVERT, *options, raw, target], timeout=CONVERT_TIMEOUT, env=bare_environment()
+        )
     except process.CommandError as error:
         raise BuildError(
             f"cannot write {target}: {error}", hint="is there space for it?"

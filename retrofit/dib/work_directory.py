@@ -87,9 +87,13 @@ def sweep(root: Path, *, mourn: Callable[[str], None] = lambda _name: None) -> l
         with _locked(path / LOCK, wait=0) as dead:
             if not dead:
                 continue
-            # Its disk-image-create may still be unmounting: it notices the death by itself.
-            with _locked(path / BUILD / LOCK, wait=GRACE) as ended:
-                if not ended:
+            # Its disk-image-create may still be unmounting: it notices the death by itself. Runs
+            # give their builds a directory of their own; `retrofit build` gives all of it.
+            with (
+                _locked(path / BUILD / LOCK, wait=GRACE) as ended,
+                _locked(path / BUILD / BUILD / LOCK, wait=GRACE) as ended_deeper,
+            ):
+                if not (ended and ended_deeper):
                     log.warning("build of a dead run does not end", directory=str(path))
                     continue
             mourn(path.name)

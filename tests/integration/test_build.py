@@ -116,18 +116,15 @@ def test_image_is_what_the_result_says(
     assert image.manifest.read_text() == "packages\n"
 
 
-def test_qcow2_source_and_output_elsewhere(
+def test_qcow2_source_is_only_read(
     behaves: object, source: Path, work: Path, tmp_path: Path
 ) -> None:
     qcow2 = tmp_path / "stock.qcow2"
     disks.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", source, qcow2)
     before = qcow2.read_bytes()
-    output = tmp_path / "images" / "mine.img"
-    image = run(qcow2, work, output=output, source_format="qcow2", settings={"format": "raw"})
-    assert image.path == output
-    assert output.read_bytes() == source.read_bytes()
+    image = run(qcow2, work, source_format="qcow2", settings={"format": "raw"})
+    assert image.path.read_bytes() == source.read_bytes()
     assert qcow2.read_bytes() == before
-    assert_nothing_left(work)
 
 
 def test_name_of_the_source_is_never_a_protocol(
@@ -148,6 +145,32 @@ def test_environment_is_our_own(
     assert "leaked" not in environment
     assert f"DIB_STOCK_DISK={work}/build/stock.raw" in environment
     assert "stock-image amphora" in (record / "arguments").read_text()
+
+
+PACKAGE = "haproxy_2.6.12-1_amd64.deb"
+
+
+def test_packages_of_a_build_are_lent_to_the_next_and_are_all_that_it_sees(
+    behaves: Callable[[str], Path], record: Path, source: Path, work: Path
+) -> None:
+    """Programs of an image have root where its packages are: here they do their worst."""
+    behaves(
+        f'cd "$DIB_IMAGE_CACHE/apt/ubuntu"; echo 1 > {PACKAGE}; mkfifo a_1_all.deb;'
+        " ln -s /etc/shadow b_1_all.deb; mkdir c_1_all.deb partial; ln -sf /etc lock;"
+        ' mkdir -p "$DIB_IMAGE_CACHE/source-repositories" "$DIB_LOCKFILES"; cd /'
+    )
+    run(source, work)
+    behaves(
+        'find "$DIB_IMAGE_CACHE" -mindepth 1 -printf "%y %P\\n" | sort > "$RECORD/seen";'
+        ' cd "$DIB_IMAGE_CACHE/apt/ubuntu/lent";'
+        f' cp {PACKAGE} "$RECORD"; echo evil > {PACKAGE}; cd /'
+    )
+    for _ in range(2):
+        run(source, work.with_name("later"))
+        assert (record / "seen").read_text().splitlines() == [
+            "d apt", "d apt/ubuntu", "d apt/ubuntu/lent", f"f apt/ubuntu/lent/{PACKAGE}",
+        ]  # fmt: skip
+        assert (record / PACKAGE).read_text() == "1\n"
 
 
 def test_mounts_of_a_build_are_seen_by_nobody_else(
@@ -333,24 +356,33 @@ from pathlib import Path
 from tests.integration import test_build as test
 from retrofit.dib import plan
 from retrofit.dib.work_directory import work_directory
-source, work, beside, sys.executable = sys.argv[1:]
+source, work, beside, within, sys.executable = sys.argv[1:]
 plan.STOP_GRACE = 3
 with work_directory(Path(work), "run-1") as directory:
-    test.run(Path(source), directory, beside=Path(beside))
+    test.run(Path(source), directory / within, beside=Path(beside))
 """
 
 
-@pytest.mark.parametrize("behaviour", ["sleep 100", "trap '' TERM; while :; do sleep 0.1; done"])
+# A run gives its build a directory of its own within the run's.
+@pytest.mark.parametrize(
+    ("behaviour", "within"),
+    [
+        ("sleep 100", "."),
+        ("trap '' TERM; while :; do sleep 0.1; done", "."),
+        ("trap '' TERM; while :; do sleep 0.1; done", "build"),
+    ],
+)
 def test_sweep_clears_what_a_killed_run_left(
     tool: StandIn,
     source: Path,
     work: Path,
     behaviour: str,
+    within: str,
 ) -> None:
     real = tool.python.read_text().split()[2]
     tool.behaves(behaviour)
     child = subprocess.Popen(
-        [real, "-c", CHILD, source, work, tool.record, tool.python],
+        [real, "-c", CHILD, source, work, tool.record, within, tool.python],
         cwd=Path(__file__).parents[2],
     )
     try:
@@ -364,8 +396,10 @@ def test_sweep_clears_what_a_killed_run_left(
     finally:
         child.kill()
         child.wait()
-    swept = sweep(work)
+    mourned: list[str] = []
+    swept = sweep(work, mourn=mourned.append)
     assert swept[-1] == f"directory {work / 'run-1'}"
+    assert mourned == ["run-1"]
     assert tool.alive() == []
     assert list(work.iterdir()) == []
     assert_nothing_left(work)

@@ -6,56 +6,134 @@ from pathlib import Path
 import pytest
 
 from retrofit.dib import package_cache as module
-from retrofit.dib.package_cache import package_cache
+from retrofit.dib.package_cache import LENT, keep, lend
+
+ONE, TWO = "haproxy_2.6.12-1+deb12u2_amd64.deb", "bind9-host_1%3a9.18.41-1~deb12u1_amd64.deb"
 
 
-def test_one_build_has_the_shared_cache_and_the_next_its_own(tmp_path: Path) -> None:
-    shared, private = tmp_path / "cache", tmp_path / "build" / "cache"
-    with package_cache(shared, private) as first, package_cache(shared, private) as second:
-        assert (first, second) == (shared, private)
-    with package_cache(shared, private) as later:
-        assert later == shared
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "packages" / "debian-bookworm-amd64"
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> Path:
+    return tmp_path / "build" / "apt" / "debian"
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_what_one_build_downloads_is_lent_to_the_next(kept: Path, archives: Path) -> None:
+    assert lend(kept, archives) == {}
+    for name in (ONE, TWO):
+        (archives / name).write_text(name)
+    keep(archives, kept, {})
+    assert names(kept) == sorted((ONE, TWO))
+    again = archives.with_name("again")
+    assert set(lend(kept, again)) == {ONE, TWO}
+    assert names(again) == [LENT], "apt takes nothing that nobody compared"
+    assert (again / LENT / TWO).read_text() == TWO
+
+
+def test_what_a_build_writes_into_what_it_was_lent_reaches_nobody(
+    kept: Path, archives: Path
+) -> None:
+    kept.mkdir(parents=True)
+    (kept / ONE).write_text("genuine")
+    lent = lend(kept, archives)
+    (archives / LENT / ONE).write_text("poison!")
+    keep(archives, kept, lent)
+    assert (kept / ONE).read_text() == "genuine"
+
+
+def test_a_download_takes_the_place_of_what_was_not_taken(kept: Path, archives: Path) -> None:
+    kept.mkdir(parents=True)
+    (kept / ONE).write_text("poison!")
+    lent = lend(kept, archives)
+    (archives / ONE).write_text("genuine")
+    keep(archives, kept, lent)
+    assert (kept / ONE).read_text() == "genuine"
+
+
+def test_what_was_taken_is_not_copied_back(kept: Path, archives: Path) -> None:
+    kept.mkdir(parents=True)
+    (kept / ONE).write_text("genuine")
+    before = (kept / ONE).stat().st_ino
+    lent = lend(kept, archives)
+    (archives / LENT / ONE).rename(archives / ONE)
+    keep(archives, kept, lent)
+    assert (kept / ONE).stat().st_ino == before
+
+
+def test_only_packages_are_kept(kept: Path, archives: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "shadow"
+    secret.write_text("secret")
+    lend(kept, archives)
+    (archives / ONE).symlink_to(secret)
+    os.mkfifo(archives / TWO)
+    (archives / "a_1_all.deb").mkdir()
+    for name in ("lock", "-rf_1_all.deb", "a_1_all.deb\n", "a b_1_all.deb", "a_1_all.deb.part"):
+        (archives / name).write_text("x")
+    with (archives / "huge_1_all.deb").open("wb") as huge:
+        huge.truncate(1 << 40)
+    (archives / "good_1_all.deb").write_text("x")
+    keep(archives, kept, {})
+    assert names(kept) == ["good_1_all.deb"]
 
 
 def test_what_was_kept_longest_goes_when_there_is_too_much(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Path, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LIMIT", 250)
-    packages = tmp_path / "dib" / "apt" / "ubuntu"
-    packages.mkdir(parents=True)
-    for number in range(4):
-        path = packages / f"package-{number}.deb"
+    other = kept.with_name("ubuntu-noble-amd64")
+    other.mkdir(parents=True)
+    lend(kept, archives)
+    for number in range(2):
+        path = other / f"package_{number}_all.deb"
         path.write_bytes(bytes(100))
         # The archive's time, which says nothing about the download.
         os.utime(path, (1_000_000 - number, 1_000_000 - number))
-        while _same(packages, number):
+        while _same(other, number):
             os.utime(path, (1_000_000 - number, 1_000_000 - number))
-    with package_cache(tmp_path, tmp_path / "own"):
-        assert sorted(path.name for path in packages.iterdir()) == [
-            "package-2.deb",
-            "package-3.deb",
-        ]
+    (archives / ONE).write_bytes(bytes(100))
+    _pass_time(other / "package_1_all.deb")
+    keep(archives, kept, {})
+    assert (names(other), names(kept)) == (["package_1_all.deb"], [ONE])
 
 
-def test_python_packages_are_dropped_together_when_there_are_too_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_many_small_ones_are_too_many(
+    kept: Path, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PYTHON_LIMIT", 250)
-    wheels = tmp_path / "uv" / "wheels" / "v5"
-    wheels.mkdir(parents=True)
-    for number in range(3):
-        with package_cache(tmp_path, tmp_path / "own"):
-            assert len(list(wheels.iterdir())) == number
-        (wheels / f"wheel-{number}").write_bytes(bytes(100))
-    with package_cache(tmp_path, tmp_path / "own"):
-        assert not (tmp_path / "uv").exists()
-    with package_cache(tmp_path, tmp_path / "own"):
-        assert not (tmp_path / "uv").exists()
+    monkeypatch.setattr(module, "MOST", 5)
+    for turn in range(3):
+        lend(kept, archives.with_name(str(turn)))
+        for number in range(10):
+            (archives.with_name(str(turn)) / f"a{turn}_{number}_all.deb").touch()
+        keep(archives.with_name(str(turn)), kept, {})
+        assert len(names(kept)) == 5
+
+
+def test_a_cache_that_cannot_be_used_stops_no_build(tmp_path: Path, archives: Path) -> None:
+    (tmp_path / "file").touch()
+    lend(tmp_path / "file" / "packages", archives)
+    (archives / ONE).touch()
+    keep(archives, tmp_path / "file" / "packages", {})
 
 
 def _same(packages: Path, number: int) -> bool:
     """Whether the clock of the filesystem has not moved on since the package before."""
     if number == 0:
         return False
-    times = [(packages / f"package-{n}.deb").lstat().st_ctime_ns for n in (number - 1, number)]
+    times = [(packages / f"package_{n}_all.deb").lstat().st_ctime_ns for n in (number - 1, number)]
     return times[0] >= times[1]
+
+
+def _pass_time(path: Path) -> None:
+    """Wait until what is made now is newer than `path`, by the filesystem's clock."""
+    probe = path.with_name("probe")
+    probe.touch()
+    while probe.lstat().st_ctime_ns <= path.lstat().st_ctime_ns:
+        probe.touch()
+    probe.unlink()

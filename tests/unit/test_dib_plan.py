@@ -17,9 +17,7 @@ from retrofit.disk.stock import StockDisk
 from tests.unit import disks
 from tests.unit.disks import MIB
 
-PATHS = BuildPaths(
-    directory=Path("/work/build"), cache=Path("/cache"), tools=Path("/opt/retrofit/bin")
-)
+PATHS = BuildPaths(directory=Path("/work/build"), tools=Path("/opt/retrofit/bin"))
 
 
 def recipe(**environment: str) -> Recipe:
@@ -92,7 +90,6 @@ def test_settings_reach_the_elements(stock: StockDisk, tmp_path: Path) -> None:
         "DIB_AMPHORA_AGENT_CONSTRAINTS": str(file),
         "DIB_AMPHORA_PYTHON_INDEX": "http://index/simple",
         "DIB_AMPHORA_UV": "/opt/retrofit/bin/uv",
-        "DIB_AMPHORA_UV_CACHE": "/cache/uv",
         "DIB_STOCK_APT_SOURCES": str(file),
         "DIB_STOCK_CA_BUNDLE": str(file),
         "DIB_DISTRIBUTION_MIRROR": "http://mirror/a",
@@ -121,6 +118,13 @@ def test_temporary_files_are_where_a_sweep_looks(stock: StockDisk) -> None:
     environment = plan(stock).environment
     assert environment["TMPDIR"] == environment["TMP_DIR"] == "/work/build/tmp"
     assert environment["HOME"] == "/work/build/home"
+
+
+def test_what_a_build_writes_is_its_own(stock: StockDisk) -> None:
+    environment = plan(stock, agent="pypi").environment
+    for name in ("DIB_IMAGE_CACHE", "DIB_LOCKFILES"):
+        assert environment[name].startswith("/work/build/")
+    assert PATHS.archives("ubuntu") == Path(environment["DIB_IMAGE_CACHE"], "apt", "ubuntu")
 
 
 def test_tmpfs_is_as_decided(stock: StockDisk) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -186,6 +188,9 @@ def test_the_image_gets_its_own_sources_back(tmp_path: Path) -> None:
         "etc/apt/apt.conf.d/99stock-archive": (
             'Acquire::https::CAInfo "/var/lib/stock-archive/ca-bundle.pem";\n'
         ),
+        "etc/apt/apt.conf.d/99stock-archive-lent": (
+            'APT::Update::Post-Invoke { "/usr/local/bin/stock-archive-lent || true"; };\n'
+        ),
     }
     assert own.read_text() == JAMMY
     assert other.read_text() == "deb http://v/ jammy main\n"
@@ -208,3 +213,115 @@ def test_the_key_of_a_ppa_goes_with_its_sources(tmp_path: Path) -> None:
     assert (during.returncode, after.returncode) == (0, 0), during.stderr + after.stderr
     assert added
     assert list((tmp_path / "etc/apt/trusted.gpg.d").iterdir()) == [own]
+
+
+LENT = ELEMENTS / "stock-archive/bin/stock-archive-lent"
+OPTIONS = "-o APT::Sandbox::User=root -o Acquire::Languages=none"
+# The version has an epoch, whose colon apt writes as %3a.
+FILE = "victim_1%3a2.0-1_all.deb"
+
+
+def _package(directory: Path, says: str) -> Path:
+    """Make a package whose size does not depend on what it says."""
+    tree = directory / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(
+        "Package: victim\nVersion: 1:2.0-1\nArchitecture: all\nMaintainer: m <m@example.org>\n"
+        f"Description: {says}\n"
+    )
+    made = directory / "victim.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, made],
+        check=True, capture_output=True, env={"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1"},
+    )  # fmt: skip
+    return made
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Files of an image whose apt is real, and has an archive with one package."""
+    root = tmp_path / "image"
+    genuine = _package(tmp_path / "genuine", "what the archive has").read_bytes()
+    index = (
+        "Package: victim\nVersion: 1:2.0-1\nArchitecture: all\nFilename: ./victim.deb\n"
+        f"Size: {len(genuine)}\nSHA256: {hashlib.sha256(genuine).hexdigest()}\nDescription: x\n"
+    )
+    write_file(root, "repository/Packages", index)
+    (root / "repository/victim.deb").write_bytes(genuine)
+    write_file(root, "etc/apt/sources.list", "deb [trusted=yes] copy:/mnt/repository ./\n")
+    write_file(root, "fakes/apt-get", '#!/bin/sh\nexec /usr/bin/apt-get "$@"\n').chmod(0o755)
+    write_file(root, "var/lib/dpkg/status", "")
+    for directory in ("etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/cache/apt/archives/lent",
+                      "var/lib/apt/lists", "var/log/apt"):  # fmt: skip
+        (root / directory).mkdir(parents=True)
+    assert within(SOURCES, root).returncode == 0
+    hook = root / "etc/apt/apt.conf.d/99stock-archive-lent"
+    hook.write_text(hook.read_text().replace("/usr/local/bin", "/mnt/fakes"))
+    return root
+
+
+def _to_install(image: Path) -> tuple[bytes, str]:
+    """Let apt update and download; return the package that it would install, and what it said."""
+    caller = write_file(
+        image,
+        "element/install.d/50-caller",
+        f"apt-get {OPTIONS} update\napt-get {OPTIONS} install --yes --download-only victim\n",
+    )
+    caller.chmod(0o755)
+    done = within(caller, image)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (image / "var/cache/apt/archives" / FILE).read_bytes(), done.stdout
+
+
+def test_a_package_that_is_as_the_index_says_is_not_downloaded_again(image: Path) -> None:
+    genuine = (image / "repository/victim.deb").read_bytes()
+    (image / "var/cache/apt/archives/lent" / FILE).write_bytes(genuine)
+
+    found, said = _to_install(image)
+
+    assert found == genuine
+    assert "Need to get 0 B" in said
+
+
+def test_a_package_that_another_image_wrote_is_not_installed(image: Path, tmp_path: Path) -> None:
+    genuine = (image / "repository/victim.deb").read_bytes()
+    poison = _package(tmp_path / "poison", "what root wants here").read_bytes()
+    assert poison != genuine
+    assert len(poison) == len(genuine), "else apt itself would see it"
+    (image / "var/cache/apt/archives/lent" / FILE).write_bytes(poison)
+
+    found, said = _to_install(image)
+
+    assert found == genuine
+    assert "Need to get 0 B" not in said
+
+
+def test_apt_itself_takes_whatever_has_the_size(image: Path, tmp_path: Path) -> None:
+    """Why the above is there: should apt compare more one day, it need not be."""
+    poison = _package(tmp_path / "poison", "what root wants here").read_bytes()
+    (image / "var/cache/apt/archives" / FILE).write_bytes(poison)
+
+    assert _to_install(image)[0] == poison
+
+
+def test_an_archive_s_bytes_under_another_name_are_not_taken(image: Path) -> None:
+    lent = image / "var/cache/apt/archives/lent"
+    (lent / "other_1_all.deb").write_bytes((image / "repository/victim.deb").read_bytes())
+
+    _to_install(image)
+
+    assert [path.name for path in lent.iterdir()] == ["other_1_all.deb"]
+    assert not (image / "var/cache/apt/archives/other_1_all.deb").exists()
+
+
+def test_without_indexes_nothing_is_taken(image: Path) -> None:
+    (image / "var/cache/apt/archives/lent" / FILE).write_bytes(b"x")
+
+    assert within(LENT, image).returncode == 0
+    assert not (image / "var/cache/apt/archives" / FILE).exists()
+
+
+def test_nothing_lent_is_no_failure(image: Path) -> None:
+    assert within(LENT, image).returncode == 0
+    (image / "var/cache/apt/archives/lent").rmdir()
+    assert within(LENT, image).returncode == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import structlog
 
 from retrofit.cloud import Glance, Removal
 from retrofit.config import Settings, Target
 from retrofit.dib import build, recipe_for
+from retrofit.dib.build_log import redact
 from retrofit.dib.work_directory import sweep
 from retrofit.errors import (
     BuildError,
@@ -168,8 +170,13 @@ def _sweep_records(run: Run, glance: Glance, planned: Plan) -> None:
 
 
 def _clear_up(run: Run) -> None:
+    def mask_log(run_id: str) -> None:
+        # Whoever died in a build had no time for that.
+        with suppress(OSError):
+            redact(run.settings.paths.logs / run_id / "build.log")
+
     try:
-        for done in sweep(run.work_root):
+        for done in sweep(run.work_root, mourn=mask_log):
             log.info("leftover of a dead run removed", what=done)
     except OSError as error:
         raise BuildError(

@@ -24,6 +24,8 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 RUN = re.compile(r"/runs/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{6})/?")
 LOG_FILE = re.compile(r"/runs/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{6})/([A-Za-z0-9][A-Za-z0-9._+-]*)")
+UNMASKED = "build.log"
+"""What programs of a build print as they print it: credentials are masked when it has ended."""
 LARGEST_LOG = 64 * 1024 * 1024
 """Bytes of a log file that are served: the last ones of a longer file."""
 STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -156,7 +158,7 @@ class Application:
             return sorted(
                 (each.name, each.stat(follow_symlinks=False).st_size)
                 for each in entries
-                if each.is_file(follow_symlinks=False)
+                if each.is_file(follow_symlinks=False) and _may_be_shown(directory, each.name)
             )
 
 
@@ -173,6 +175,8 @@ def is_own_name(host: str, settings: Settings) -> bool:
 
 def _log_file(directory: Path, name: str) -> Answer | None:
     """Open a regular file of a run's directory as text; None for what is no such file."""
+    if not _may_be_shown(directory, name):
+        return None
     try:
         within = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -197,6 +201,11 @@ def _log_file(directory: Path, name: str) -> Answer | None:
         length=status.st_size - skipped,
         headers={"Content-Security-Policy": "default-src 'none'; sandbox"},
     )
+
+
+def _may_be_shown(directory: Path, name: str) -> bool:
+    # A run leaves its report last of all; one that was killed leaves none.
+    return name != UNMASKED or (directory / REPORT).is_file()
 
 
 def _size(path: Path) -> int:

@@ -100,6 +100,19 @@ def nothing_left(settings: Settings) -> bool:
     return not any((settings.paths.work / "default").iterdir())
 
 
+def test_what_a_run_printed_that_died_in_its_build_is_masked(
+    run: Callable[..., RunReport], add_source: Callable[..., str], settings: Settings
+) -> None:
+    add_source("20260911")
+    dead = "20260101T000000Z-aabbcc"
+    (settings.paths.work / "default" / dead).mkdir(parents=True)
+    log_file = settings.paths.logs / dead / "build.log"
+    log_file.parent.mkdir(parents=True)
+    log_file.write_text("Get:1 http://user:secret@mirror/debian index\n")
+    assert run().outcome == "published"
+    assert log_file.read_text() == "Get:1 http://***@mirror/debian index\n"
+
+
 def test_publishes_an_image_that_says_where_it_came_from(
     run: Any, add_source: Any, glance: Glance, settings: Settings, workshop: Workshop
 ) -> None:

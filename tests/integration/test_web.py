@@ -188,6 +188,19 @@ def test_logs_are_text_whatever_is_in_them(tmp_path: Path, logs: Path) -> None:
         assert body == b"<b>bold</b>\n"
 
 
+def test_what_a_build_prints_is_kept_back_until_its_run_has_ended(
+    tmp_path: Path, logs: Path
+) -> None:
+    """By then it is masked; a run that was killed never ends, and leaves no report."""
+    (logs / "report.json").unlink()
+    (logs / "console.log").write_text("of the trial\n")
+    with client_of(settings_for(tmp_path)) as client:
+        assert client.ask(f"/runs/{RUN}/build.log")[0].status == 404
+        page = client.ask(f"/runs/{RUN}/")[1]
+        assert b"build.log" not in page
+        assert b"console.log" in page
+
+
 def test_of_a_huge_log_the_end_is_served(tmp_path: Path, logs: Path) -> None:
     with (logs / "huge.log").open("wb") as file:
         file.seek(LARGEST_LOG)

@@ -80,7 +80,10 @@ def _deliver(
             log.error("gave up telling", told=letter.id, error=letter.last_error)
             outbox.remove(letter)
             continue
-        if letter.next_try is not None and letter.next_try > now():
+        # Further ahead than any wait is what a clock wrote that was set back since.
+        if letter.next_try is not None and (
+            timedelta() < letter.next_try - now() <= timedelta(seconds=LONGEST_WAIT)
+        ):
             return letter.next_try
         left = _attempt(letter, outbox, settings, now)
         if left is not None:  # what happened later is not told before it

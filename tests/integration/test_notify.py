@@ -239,6 +239,20 @@ def test_what_cannot_be_delivered_for_days_is_dropped(
     assert len(receiver.requests) == 1
 
 
+def test_a_clock_that_was_ahead_keeps_nobody_from_being_told(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(tmp_path, url=receiver.url)
+    receiver.behave = 500
+    spool(settings, monkeypatch, "failed")
+    clock = Clock()
+    clock.now += timedelta(days=1)
+    deliver_now(settings, clock)
+    receiver.behave = "take"
+    deliver_now(settings)
+    assert Outbox(settings.paths.state).is_empty()
+
+
 def test_a_receiver_that_drips_its_answer_is_not_waited_for(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,20 @@ def provision(keystone_url: str, glance_url: str) -> None:
             keystone.put(f"/projects/{project}/users/{user}/roles/{roles[role]}")
 
 
+def add_user(keystone_url: str, user: str, password: str) -> None:
+    """Give project services another member."""
+    keystone = _Keystone(keystone_url)
+    made = keystone.make("users", name=user, password=password)
+    project, role = keystone.ids("projects")["services"], keystone.ids("roles")["member"]
+    keystone.put(f"/projects/{project}/users/{made}/roles/{role}")
+
+
+def remove_user(keystone_url: str, user: str) -> None:
+    """Take a user away again."""
+    keystone = _Keystone(keystone_url)
+    keystone.delete(f"/users/{keystone.ids('users')[user]}")
+
+
 def register_region(keystone_url: str, region: str, glance_url: str) -> None:
     """Put a second region into the catalog, with an image service of its own."""
     keystone = _Keystone(keystone_url)

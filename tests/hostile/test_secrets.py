@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from tests.devcloud.stock import make
 from tests.hostile.door import Door
+from tests.hostile.planted import ADDRESS, SECRET, Watch
 from tests.unit import disks
 
-SECRET = "planted-Zq7hunter2"
-ADDRESS = f"//planted-user:{SECRET}@127.0.0.1:9"
 CONFIG = f"""
 [lock]
 url = "redis:{ADDRESS}?password={SECRET}"
@@ -141,35 +139,6 @@ set -eu
 echo "Get:1 $http_proxy index"
 grep -rh 127.0.0.1:9 /etc/apt/sources.list* || true
 """
-
-
-class Watch:
-    """Looks at the arguments of every process, again and again."""
-
-    def __init__(self) -> None:
-        self.seen: set[str] = set()
-        self.looks = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.02):
-            self.looks += 1
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    words = path.read_bytes().decode(errors="replace")
-                except OSError:
-                    continue
-                if SECRET in words:
-                    self.seen.add(words.replace("\0", " "))
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from retrofit.cloud.config import cloud_region
 from retrofit.cloud.errors import MissingImageError, translated
 from retrofit.cloud.image import as_image, holds
 from retrofit.cloud.requesting import Requests
-from retrofit.cloud.transfer import is_recorded, receive, send
+from retrofit.cloud.transfer import NO_CONTENT, is_recorded, receive, send
 from retrofit.config import CloudSettings
 from retrofit.digests import Digests
 from retrofit.errors import (
@@ -203,6 +203,7 @@ class Glance:
         try:
             with translated(f"upload image {image.id}", failure=PublishError):
                 self._requests.once(lambda: send(self._client, image.id, path, progress))
+                self._requests.require_status(NO_CONTENT)
         except RetrofitError as error:
             cause = error.__cause__
             # A token that ended on the way can be renewed, but the bytes have been read.
@@ -232,14 +233,18 @@ class Glance:
 
     def _settled(self, image_id: str, path: Path) -> Image:
         size = path.stat().st_size
-        deadline = time.monotonic() + ACTIVATION_TIMEOUT
+        begun = time.monotonic()
         while True:
             image = self.get(image_id)
             if image is None:
                 raise PublishError(f"image {image_id} vanished after its upload")
             if image.status == "active":
                 break
-            if image.status not in {"queued", "saving"} or time.monotonic() > deadline:
+            # Glance had all of it before it answered: "queued" is a store that takes its time, or
+            # an answer that was not Glance's.
+            waited = time.monotonic() - begun
+            patience = {"queued": ARRIVAL_TIMEOUT, "saving": ACTIVATION_TIMEOUT}
+            if waited > patience.get(image.status, 0.0):
                 raise PublishError(
                     f'image {image_id} is "{image.status}" after its upload, expected "active"',
                     hint="check the Glance store",
@@ -274,11 +279,17 @@ class Glance:
         """Set attributes or properties of an image; those whose value is None are removed."""
         kept = {key: value for key, value in changes.items() if value is not None}
         removed = [key for key, value in changes.items() if value is None]
-        # The client sends what differs from what it has just read: a second time, nothing.
-        self._write(
-            f"update image {image_id}",
-            lambda: self._client.images.update(image_id, remove_props=removed, **kept),
-        )
+
+        def permitted() -> None:
+            require_write_permit()
+            # The client sends what differs from what it has just read: a second time, nothing.
+            after = self._client.images.update(image_id, remove_props=removed, **kept)
+            lost = [key for key in kept if after.get(key) != kept[key]]
+            lost += [key for key in removed if key in after]
+            if lost:
+                raise ValueError(f"{', '.join(lost)} did not change")
+
+        self._ask(f"update image {image_id}", permitted, failure=PublishError)
 
     def delete(self, image_id: str) -> Removal:
         """Try to delete an image, and say how it went; refusals are answers, not errors."""
@@ -301,10 +312,14 @@ class Glance:
             return self._requests.make(request, action)
 
     def _write(self, action: str, request: Callable[[], object]) -> None:
-        """Change what may be changed twice. A lock may be lost between two attempts."""
+        """Change what may be changed twice, and is answered by 204.
+
+        A lock may be lost between two attempts.
+        """
 
         def permitted() -> None:
             require_write_permit()
             request()
+            self._requests.require_status(NO_CONTENT)
 
         self._ask(action, permitted, failure=PublishError)

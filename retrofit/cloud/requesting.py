@@ -48,6 +48,14 @@ class Requests:
         self._status = self._wish = None
         return request()
 
+    def require_status(self, expected: int) -> None:
+        """Raise ValueError unless the last answer had this status.
+
+        A captive portal's 200 is a success to the clients, where they look at no body.
+        """
+        if self._status not in {None, expected}:
+            raise ValueError(f"status {self._status} in place of {expected}")
+
     def may_pass(self, error: Exception) -> bool:
         """Say whether the request that just failed by `error` may go well another time."""
         return may_pass(error, self._status)

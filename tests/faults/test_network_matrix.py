@@ -183,7 +183,9 @@ TELLING = (
     named("upload", "cut request"),
     named("upload", "cut after"),
     named("upload", "status 503", lasting=True),
+    named("upload", "garbage"),
     named("tag", "stall after"),
+    named("tag", "garbage"),
     named("untag", "status 500", lasting=True),
     named("delete", "status 409"),
 )

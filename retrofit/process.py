@@ -18,6 +18,7 @@ from typing import BinaryIO
 import structlog
 
 from retrofit.errors import RetrofitError
+from retrofit.interrupts import uninterrupted
 
 log = structlog.get_logger(__name__)
 
@@ -346,23 +347,31 @@ def _started(
     merged_into: int | None,
     stderr: int | None = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    try:
-        child = subprocess.Popen(
-            words,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if merged_into is None else merged_into,
-            stderr=stderr if merged_into is None else subprocess.STDOUT,
-            # Its own group: Ctrl-C reaches us alone, and we decide how the child is asked to stop.
-            process_group=0,
-        )
-    except OSError as error:
-        raise _not_started(words, error) from error
-    try:
+    with ExitStack() as undo:
+        # An interruption in between would leave a child that nobody knows of.
+        with uninterrupted():
+            try:
+                child = subprocess.Popen(
+                    words,
+                    env=None if env is None else dict(env),
+                    cwd=cwd,
+                    stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if merged_into is None else merged_into,
+                    stderr=stderr if merged_into is None else subprocess.STDOUT,
+                    # Its own group: Ctrl-C reaches us alone, and we decide how the child is asked
+                    # to stop.
+                    process_group=0,
+                )
+            except OSError as error:
+                raise _not_started(words, error) from error
+            undo.callback(_end, child)
         yield child
-    finally:
+
+
+def _end(child: Child) -> None:
+    try:
         stop(child)
+    finally:
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
                 stream.close()

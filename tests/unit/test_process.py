@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retrofit import process
+from retrofit.interrupts import interruptible
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
@@ -337,3 +340,19 @@ def test_detached_command_is_not_waited_for(tmp_path: Path) -> None:
     while not done.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_an_interruption_while_a_command_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        process.run(["sleep", "60"], timeout=90)
+    (pid,) = started
+    assert not is_alive(pid)

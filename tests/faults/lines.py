@@ -4,8 +4,12 @@ between a do and the note of its undo.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +20,9 @@ from typing import Any
 import retrofit
 
 OURS = f"{Path(retrofit.__file__).parent}{os.sep}"
+STDLIB = f"{Path(os.__file__).parent}{os.sep}"
+WATCHED = (OURS, subprocess.__file__, tempfile.__file__, shutil.__file__, contextlib.__file__)
+"""Beginnings of the files whose lines count: ours, and where for us is begun and undone."""
 TIMES = 4
 """Of a line that is come to again and again, so many times are instants."""
 
@@ -29,7 +36,9 @@ class Instant:
     before: int
 
     def __str__(self) -> str:
-        return f"{self.file.removeprefix(OURS)}:{self.line} ({self.before + 1})"
+        return (
+            f"{self.file.removeprefix(OURS).removeprefix(STDLIB)}:{self.line} ({self.before + 1})"
+        )
 
 
 def told(story: Path) -> Callable[[], None]:
@@ -80,6 +89,6 @@ def _trace(tell: Callable[[Instant], None]) -> None:
         return line
 
     def call(frame: FrameType, _event: str, _: Any) -> Any:
-        return line if frame.f_code.co_filename.startswith(OURS) else None
+        return line if frame.f_code.co_filename.startswith(WATCHED) else None
 
     sys.settrace(call)

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from retrofit.model import version_key
 from tests.faults import driver
 from tests.faults.cell import STEPS, tried
 from tests.faults.judge import Before
@@ -51,13 +52,14 @@ def another_run_elsewhere(stage: Stage, _was: Before) -> None:
     assert ended.exit_code == 0, ended.stderr
 
 
-def sources_gone(stage: Stage, was: Before) -> None:
+def newest_source_gone(stage: Stage, was: Before) -> None:
     """Rotate the newest source away, as the synchroniser does."""
-    newest = max(
-        (image for image in was.images.values() if "product_name" in image),
-        key=lambda image: image["version_name"],
-    )
-    _delete(stage, newest["id"])
+    _delete(stage, _newest_source(was))
+
+
+def _newest_source(was: Before) -> str:
+    sources = (image for image in was.images.values() if "product_name" in image)
+    return str(max(sources, key=lambda image: version_key(image["version_name"]))["id"])
 
 
 def newer_source(stage: Stage, _was: Before) -> None:
@@ -105,7 +107,7 @@ ENDS: dict[str, Event] = {
 OTHERS: dict[str, Event] = {
     "another run here": another_run_here,
     "another run elsewhere": another_run_elsewhere,
-    "newest source gone": sources_gone,
+    "newest source gone": newest_source_gone,
     "newer source": newer_source,
     "our new image gone": our_new_image_gone,
     "our new image hidden": our_new_image_hidden,
@@ -148,6 +150,8 @@ class Trial:
                     assert ended.exit_code == 130, ended.stderr
                 elif self.event not in FAR_FROM_HOME:
                     assert ended.exit_code == 0, ended.stderr
+            if event is newest_source_gone:
+                was.images.pop(_newest_source(was))  # it was not we who took that
             return ended
 
         return tried(stage, self.step, self.name, act)
@@ -172,6 +176,7 @@ TELLING = (
     Trial(step="build", event="another run here", begun=True),
     Trial(step="verify", event="another run elsewhere", begun=False),
     Trial(step="upload", event="our new image gone", begun=False),
+    Trial(step="fetch", event="newest source gone", begun=True),
 )
 
 

@@ -1,0 +1,38 @@
+"""A real build that is killed, whatever it is doing, loses nothing and leaves nothing for long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retrofit.verify import verify
+from tests.faults.builds import Builds
+from tests.faults.kills import Blows
+from tests.integration.stage import RETENTION_AT_ONCE, Stage
+
+SETTINGS = f"""{RETENTION_AT_ONCE}keep = 1
+[source]
+series = ["noble"]
+allow_os_mismatch = true
+[verify]
+level = "offline"
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def builds(stage: Stage, stock_image: Callable[[str], Path]) -> Builds:
+    bundle = os.environ.get("SSL_CERT_FILE")
+    stage.toml = SETTINGS + (f'[build]\nca_bundle = "{bundle}"\n' if bundle else "")
+    return Builds(stage=stage, stock=stock_image("noble"), verify=verify, runs=1, patience=3600)
+
+
+def test_real_build_that_is_killed_loses_nothing(builds: Builds) -> None:
+    blows = Blows(builds=builds, in_a_row=(3, 4))
+    blows.kill(10)
+    blows.print_summary()
+    assert blows.violations == []

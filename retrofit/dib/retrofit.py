@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from retrofit.dib.package_cache import keep, lend
 from retrofit.dib.plan import MEBIBYTE, BuildPaths, plan_build, supervised
 from retrofit.dib.recipe import Recipe, gather
 from retrofit.dib.work_directory import BUILD, clear
+from retrofit.digests import sha512_of
 from retrofit.disk import ext4
 from retrofit.errors import BuildError, SourceError
 from retrofit.interrupts import uninterrupted
@@ -279,7 +279,7 @@ def _finish(job: _Job, stock: disk.StockDisk) -> BuiltImage:
     else:
         _compress(raw, job.part, job.settings)
     job.progress("computing the checksum", 0.97)
-    digest = _sha512(job.part)
+    digest = sha512_of(job.part)
     manifest = _keep_manifest(job)
     job.part.replace(job.result)
     return BuiltImage(
@@ -320,11 +320,6 @@ def _compress(raw: Path, target: Path, settings: BuildSettings) -> None:
         raise BuildError(
             f"cannot write {target}: {error}", hint="is there space for it?"
         ) from error
-
-
-def _sha512(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha512").hexdigest()
 
 
 def _keep_manifest(job: _Job) -> Path | None:

@@ -36,7 +36,8 @@ def touch(image: Path, mark: str) -> None:
     `mark`, at most 512 bytes, is written to a place on the disk that nothing uses.
     """
     sector = mark.encode().ljust(512, b"\0")
-    with tempfile.NamedTemporaryFile() as content:
+    # Beside the image: who is killed here leaves it where what is left of the image lies too.
+    with tempfile.NamedTemporaryFile(dir=image.parent) as content:
         content.write(sector)
         content.flush()
         _run(

@@ -10,7 +10,6 @@ from statistics import median
 
 import pytest
 
-from retrofit.cloud import glance
 from tests.faults.detour import Detour
 from tests.faults.judge import before
 from tests.faults.lifelong import lived
@@ -29,8 +28,6 @@ DESCRIPTORS_MARGIN = 2
 def soak(faulty: Detour, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soak]:
     """A soak whose seed is printed, and may be given."""
     monkeypatch.setenv("RETROFIT_PATHS__KEEP_LOGS", str(LOGS_KEPT))
-    # Who answers an upload with a good status, and keeps nothing, is waited for that long.
-    monkeypatch.setattr(glance, "ACTIVATION_TIMEOUT", 3.0)
     seed = int(os.environ.get("SOAK_SEED") or secrets.randbelow(1 << 32))
     soak = Soak(detour=faulty, seed=seed)
     print(f"SOAK_SEED={seed}")

@@ -9,6 +9,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -57,7 +58,8 @@ class Soak:
     def __post_init__(self) -> None:
         self.weather = Weather(seed=self.seed)
         self._random = random.Random(self.seed)  # noqa: S311  (chance, not secrets)
-        self.stage.workshop = Workshop(_unlike_any_other)
+        base = make_tiny(self.stage.directory / "base.qcow2").read_bytes()
+        self.stage.workshop = Workshop(partial(_unlike_any_other, base))
         ordinary(self.stage)
 
     @property
@@ -195,9 +197,13 @@ def _beside(stage: Stage) -> Stage:
     return other
 
 
-def _unlike_any_other(path: Path) -> Path:
-    """Make an image with bytes of its own, as every real build does."""
-    return make_tiny(path, mark=str(path)[-512:])
+def _unlike_any_other(base: bytes, path: Path) -> Path:
+    """Make an image with bytes of its own, as every real build does.
+
+    No program makes it: a run that is killed here must leave nothing that is the test's alone.
+    """
+    path.write_bytes(base + str(path).encode().ljust(512, b"\0"))
+    return path
 
 
 def _counted(counter: Counter[str]) -> str:

@@ -53,7 +53,9 @@ def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage:
     if standing is None:
         return NOTHING
     others = [image for image in ours if image is not standing and image.status not in UNFINISHED]
-    kept = [image for image in others if is_usable(image)][: rules.keep - 1]
+    # What has stood is what one goes back to: before what a run that died never came to promote.
+    usable = [image for image in others if is_usable(image)]
+    kept = sorted(usable, key=lambda image: not _has_stood(image, rules.tag))[: rules.keep - 1]
     unwanted = [
         image
         for image in others
@@ -78,6 +80,11 @@ def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage:
         notes=tuple(f"image {image_id} {why}" for image_id, why in stays.items()),
         set_aside=tuple(image for image in others if _demoted_by_others(image, rules.tag)),
     )
+
+
+def _has_stood(image: Image, tag: str) -> bool:
+    """Say whether Octavia may have taken an image, now or ever."""
+    return tag in image.tags or image.property("retrofit_promoted_at") is not None
 
 
 def _was_decided_against(image: Image, standing: Image, tag: str) -> bool:

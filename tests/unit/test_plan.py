@@ -221,6 +221,11 @@ class TestRotation:
         turned = rotation(*against, *done_with, *others, promoted="amphora-0006")
         assert ids(turned.retire) == ["amphora-0004", "amphora-0003"]
 
+    def test_keeps_what_was_promoted_before_what_a_dead_run_left_unpromoted(self) -> None:
+        images = [amphora(1, promoted_before=True), amphora(2, promoted_before=False), amphora(3)]
+        turned = rotation(*images, promoted="amphora-0003")
+        assert ids(turned.retire) == ["amphora-0002"]
+
     def test_keeps_images_that_can_be_promoted_not_broken_ones(self) -> None:
         images = [amphora(1), amphora(2, size=0), amphora(3, status="deactivated"), amphora(4)]
         turned = rotation(*images, promoted="amphora-0004")

@@ -58,7 +58,7 @@ def promote_by_hand(
             with report.step("promote"):
                 promote(target, glance, report, wanted.image)
         with report.step("demote"):
-            demote_others(target, glance, report, promoted=image_id)
+            demote_others(target, glance, report, promoted=image_id, seen=wanted.seen)
             ask_as_octavia(target, glance, report, wanted.image)
         done = not wanted.changes_nothing or report.demoted
         report.outcome = "promoted" if done else "unchanged"

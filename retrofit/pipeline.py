@@ -133,14 +133,14 @@ def _bring_up_to_date(run: Run, glance: Glance, *, force: bool) -> None:
         chosen = decision.promote
     else:
         report.reasons.append(_why_unchanged(planned, source))
-        demote_others(target, glance, report, promoted=report.image_id)
+        demote_others(target, glance, report, promoted=report.image_id, seen=planned.seen)
         retire(target, glance, report, promoted=report.image_id)
         report.outcome = "unchanged"
         return
     with report.step("promote"):
         promote(target, glance, report, chosen)
     with report.step("demote"):
-        demote_others(target, glance, report, promoted=chosen.id)
+        demote_others(target, glance, report, promoted=chosen.id, seen=planned.seen)
         ask_as_octavia(target, glance, report, chosen)
     with report.step("retire"):
         retire(target, glance, report, promoted=chosen.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 import structlog
@@ -10,11 +11,13 @@ from retrofit.cloud import Glance, Removal
 from retrofit.config import Target
 from retrofit.errors import PublishError
 from retrofit.model import Image, Usage
-from retrofit.plan import Inventory, is_eligible, is_usable, rotate
+from retrofit.plan import Inventory, is_eligible, is_set_aside, is_usable, promoted_image, rotate
 from retrofit.report import RunReport
 from retrofit.survey import take_inventory, usage_where_needed
 
 log = structlog.get_logger(__name__)
+
+SHARE_THE_LOCK = "machines that run the same target need the same lock.url"
 
 
 def promote(target: Target, glance: Glance, report: RunReport, image: Image) -> None:
@@ -55,23 +58,39 @@ def _now() -> str:
 
 
 def _standing(target: Target, glance: Glance, promoted: str | None) -> tuple[Inventory, str | None]:
-    """Look again; nobody leaves unless `promoted` is seen to stand where Octavia takes it."""
+    """Look again; nobody leaves unless `promoted` is seen to stand where Octavia takes it.
+
+    Nor where another one stands, and a person decided for that meanwhile.
+    """
     inventory = take_inventory(target, glance)
     standing = next((image for image in inventory.images if image.id == promoted), None)
     if standing is None or not is_eligible(standing, target.publish.tag):
         return inventory, None
     stale = ("retrofit_demoted_at", "retrofit_set_aside_at")
+    wanted = promoted_image(inventory, target)
+    if standing.property("retrofit_set_aside_at") and wanted is not standing:
+        return inventory, None
     if not standing.property("retrofit_promoted_at") or any(map(standing.property, stale)):
         _mark_promoted(glance, standing)  # what died between tag and mark
     return inventory, standing.id
 
 
 def demote_others(
-    target: Target, glance: Glance, report: RunReport, *, promoted: str | None
+    target: Target,
+    glance: Glance,
+    report: RunReport,
+    *,
+    promoted: str | None,
+    seen: Collection[str],
 ) -> None:
-    """Take the tag from every other image of the target, and hide them."""
+    """Take the tag from every other image of the target, and hide them.
+
+    `seen` are the ids of the images that this was decided upon; see `rotate`. Raises PublishError
+    when Octavia finds nothing afterwards, since another machine demoted `promoted` at that moment;
+    one of the images then has its tag again.
+    """
     inventory, standing = _standing(target, glance, promoted)
-    rotation = rotate(inventory, target, promoted=standing, usage=Usage())
+    rotation = rotate(inventory, target, promoted=standing, usage=Usage(), seen=seen)
     for image in rotation.demote:
         if image.property("retrofit_target") == target.name:
             # Marked first: an image without tag and mark was demoted by somebody else, on purpose.
@@ -83,6 +102,33 @@ def demote_others(
         set_aside(glance, image)
     for image in rotation.hide:
         glance.update(image.id, {"os_hidden": True})
+    tag, owner = target.publish.tag, glance.project_id
+    if rotation.demote and glance.octavia_takes(tag, owner=owner) is None:
+        _give_back(target, glance, report, standing, rotation.demote)
+
+
+def _give_back(
+    target: Target,
+    glance: Glance,
+    report: RunReport,
+    standing: str | None,
+    demoted: Iterable[Image],
+) -> None:
+    """Promote again what another machine demoted, or else what we did; nobody's decision is undone.
+
+    Raises PublishError when it did; says nothing where persons decided against all of them.
+    """
+    images = {image.id: image for image in take_inventory(target, glance).ours(target.name)}
+    for image_id in (standing, *(image.id for image in demoted)):
+        image = images.get(image_id or "")
+        if image is None or not is_usable(image) or is_set_aside(image, target.publish.tag):
+            continue
+        promote(target, glance, report, image)
+        raise PublishError(
+            f"Octavia found no image: {standing} was demoted while this run demoted the others;"
+            f" {image.id} has its tag again",
+            hint=SHARE_THE_LOCK,
+        )
 
 
 def retire(target: Target, glance: Glance, report: RunReport, *, promoted: str | None) -> None:
@@ -112,9 +158,12 @@ def ask_as_octavia(target: Target, glance: Glance, report: RunReport, promoted: 
     tag = target.publish.tag
     ours = glance.octavia_takes(tag, owner=glance.project_id)
     if ours is None or ours.id != promoted.id:
+        by_us = ours is not None and ours.property("retrofit_target") == target.name
         raise PublishError(
             f"Octavia would take image {ours.id if ours else 'none'}, not {promoted.id}",
-            hint=f"another image of this project carries the tag {tag} and was created later:"
+            hint=f"another machine promoted it meanwhile: {SHARE_THE_LOCK}"
+            if by_us
+            else f"another image of this project carries the tag {tag} and was created later:"
             " remove its tag",
         )
     anybody = glance.octavia_takes(tag)

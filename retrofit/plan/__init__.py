@@ -62,7 +62,10 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run would do now; every part carries its reason."""
+    """What a run would do now; every part carries its reason.
+
+    `seen` are the ids of the finished images that it was decided upon.
+    """
 
     target: str
     choice: SourceChoice
@@ -70,6 +73,7 @@ class Plan:
     decision: Decision | None
     rotation: Rotation
     sweep: tuple[Image, ...]
+    seen: frozenset[str]
     warnings: tuple[str, ...] = ()
     pause: Pause | None = None
     vouched: Vouched | None = None
@@ -135,6 +139,7 @@ def plan(
         decision=decision,
         rotation=rotate(inventory, target, promoted=standing, usage=ask(standing)),
         sweep=tuple(leftovers(inventory, target, host=host, lock_shared=lock_shared)),
+        seen=inventory.finished,
         warnings=tuple(warnings),
         pause=pause,
         vouched=trust,

@@ -20,11 +20,15 @@ from retrofit.plan.inventory import (
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """One image takes the place of another; `set_aside` are those that are decided against."""
+    """One image takes the place of another; `set_aside` are those that are decided against.
+
+    `seen` are the ids of the finished images that it was decided upon.
+    """
 
     image: Image
     previous: Image | None
     set_aside: tuple[Image, ...]
+    seen: frozenset[str]
 
     @property
     def changes_nothing(self) -> bool:
@@ -66,6 +70,7 @@ def promotion(
                 or _is_more_current(other, image, recipe)
             )
         ),
+        seen=inventory.finished,
     )
 
 

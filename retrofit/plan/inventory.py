@@ -39,6 +39,11 @@ class Inventory:
             and not image.is_snapshot
         )
 
+    @property
+    def finished(self) -> frozenset[str]:
+        """Return the ids of the images that somebody's upload or import is not still making."""
+        return frozenset(image.id for image in self.images if image.status not in UNFINISHED)
+
     def of_the_charm(self, target: Target) -> list[Image]:
         """Return what the octavia-diskimage-retrofit charm made for a target's architecture."""
         architecture = DEBIAN_ARCHITECTURES[target.source.architecture]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -40,8 +41,20 @@ class Rotation:
 NOTHING = Rotation(demote=(), hide=(), retire=(), notes=())
 
 
-def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage: Usage) -> Rotation:
+def rotate(
+    inventory: Inventory,
+    target: Target,
+    *,
+    promoted: str | None,
+    usage: Usage,
+    seen: Collection[str] | None = None,
+) -> Rotation:
     """Say which other images of the target lose the tag, are hidden, and are deleted.
+
+    `seen` are the ids of the images that the promotion was decided upon (None: all of these). What
+    came after them leaves only where it is older than the promoted one: two machines without a
+    common lock may promote at the same moment, and if each took the other's tag away, Octavia would
+    find nothing. So both leave it to the newer one.
 
     Without a promoted image nothing is rotated at all. Images newer than the promoted one are
     never retired, nor are those that hold what would be built now: they say which source and recipe
@@ -67,12 +80,18 @@ def rotate(inventory: Inventory, target: Target, *, promoted: str | None, usage:
         image.id: why for image in unwanted if (why := _stays(image, inventory, target, usage))
     }
     adopted = inventory.of_the_charm(target) if rules.adopt else []
+    leaving = [
+        image
+        for image in (*others, *adopted)
+        if seen is None or image.id in seen or octavia_order(image) < octavia_order(standing)
+    ]
     return Rotation(
-        demote=tuple(image for image in (*others, *adopted) if rules.tag in image.tags),
+        demote=tuple(image for image in leaving if rules.tag in image.tags),
         hide=tuple(
             image
-            for image in others
+            for image in leaving
             if rules.hide
+            and image not in adopted
             and not image.hidden
             and (rules.tag in image.tags or image.property("retrofit_promoted_at"))
         ),

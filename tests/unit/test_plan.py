@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,9 +51,13 @@ def decision(*images: Image, version: str = "20260911", force: bool = False) -> 
 
 
 def rotation(
-    *images: Image, promoted: str | None, target: Target = TARGET, usage: Usage = UNUSED
+    *images: Image,
+    promoted: str | None,
+    target: Target = TARGET,
+    usage: Usage = UNUSED,
+    seen: Collection[str] | None = None,
 ) -> Rotation:
-    return rotate(inventory(*images), target, promoted=promoted, usage=usage)
+    return rotate(inventory(*images), target, promoted=promoted, usage=usage, seen=seen)
 
 
 def running(*, image: str | None, status: str = "ALLOCATED", created_at: datetime = NOW) -> Amphora:
@@ -225,6 +231,20 @@ class TestRotation:
         images = [amphora(1, promoted_before=True), amphora(2, promoted_before=False), amphora(3)]
         turned = rotation(*images, promoted="amphora-0003")
         assert ids(turned.retire) == ["amphora-0002"]
+
+    @pytest.mark.parametrize(
+        ("seen", "demoted"), [((1, 2, 3), (3, 1)), ((1, 2), (1,)), ((2,), (1,))]
+    )
+    def test_what_came_after_the_decision_leaves_only_where_it_is_older(
+        self, seen: tuple[int, ...], demoted: tuple[int, ...]
+    ) -> None:
+        images = [amphora(number, tagged=True) for number in (1, 2, 3)]
+        turned = rotation(
+            *images, promoted="amphora-0002", seen=[f"amphora-{number:04}" for number in seen]
+        )
+        wanted = [f"amphora-{number:04}" for number in demoted]
+        assert ids(turned.demote) == wanted
+        assert ids(turned.hide) == wanted
 
     def test_keeps_images_that_can_be_promoted_not_broken_ones(self) -> None:
         images = [amphora(1), amphora(2, size=0), amphora(3, status="deactivated"), amphora(4)]

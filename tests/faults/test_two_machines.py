@@ -1,0 +1,109 @@
+"""Two machines that share no lock change the same target at the same moment."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.faults import driver, proxy
+from tests.faults.cell import ordinary
+from tests.faults.detour import Detour
+from tests.faults.judge import healed, violations
+from tests.faults.proxy import Request
+from tests.integration.stage import TAG, Stage
+
+HELD = 1.5
+"""Seconds for which the removal of a tag is under way: both have looked before the first ends."""
+SIGHT = 10
+"""Seconds in which the other one has to come so far."""
+
+
+def untags(request: Request) -> bool:
+    return request.method == "DELETE" and request.path.endswith(f"/tags/{TAG}")
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Both, on the way through a network in which the removal of a tag takes its time."""
+
+    a: Stage
+    b: Stage
+    straight: Stage
+    """On the way to the same cloud that holds nothing up."""
+
+    def both(
+        self, on_a: tuple[str, ...], on_b: tuple[str, ...], *, wait: str = "demote"
+    ) -> list[driver.Ended]:
+        """Run a command on each, both past the point where each has promoted what it wants to.
+
+        On b a command without that step waits after another one, `wait`.
+        """
+        meeting = multiprocessing.get_context("fork").Barrier(2)
+        elsewhere = f"{socket.gethostname()}-b"
+
+        def meet() -> None:
+            meeting.wait(SIGHT)
+
+        def be_b() -> None:
+            socket.gethostname = lambda: elsewhere
+            driver.at_step(wait, meet, begun=wait == "demote")()
+
+        begun = [
+            driver.begin(self.b, *on_b, before=be_b),
+            driver.begin(self.a, *on_a, before=driver.at_step("demote", meet, begun=True)),
+        ]
+        return [run.ended() for run in reversed(begun)]
+
+
+@pytest.fixture
+def machines(faulty: Detour) -> Iterator[Machines]:
+    faulty.proxy.add(untags, proxy.delayed(HELD), times=None)
+    straight = copy.copy(faulty.stage)
+    with faulty.through(timeout=10) as a:
+        b = copy.copy(a)
+        b.machine = "b"
+        yield Machines(a, b, straight)
+
+
+def test_two_runs_that_publish_leave_the_newer_image(machines: Machines) -> None:
+    stage = machines.straight
+    was = ordinary(stage)
+    ended = machines.both(("run-once",), ("run-once",))
+    assert violations(stage, was) == []
+    (loser,) = (each for each in ended if each.exit_code != 0)
+    assert loser.exit_code == 7
+    assert "need the same lock.url" in loser.stderr
+    assert stage.tagged() - was.images.keys() == {stage.octavia()}
+    assert driver.run(stage, "run-once").exit_code == 0
+    assert healed(stage, was) == []
+
+
+def test_run_beside_a_rollback_leaves_what_the_person_wanted(machines: Machines) -> None:
+    stage = machines.straight
+    older = stage.former("20260801", days=10)
+    stage.promoted("20260911", days=5)
+    stage.source("20260911")
+    ended = machines.both(("rollback", "--yes"), ("run-once",), wait="sweep")
+    assert [each.exit_code for each in ended] == [0, 0]
+    assert stage.tagged() == {older}
+    assert driver.run(stage, "run-once").exit_code == 0
+    assert stage.octavia() == older
+
+
+def test_two_persons_who_want_different_images_leave_one_of_them(machines: Machines) -> None:
+    stage = machines.straight
+    wanted = [stage.former("20260801", days=10), stage.former("20260805", days=8)]
+    stage.promoted("20260911", days=5)
+    ended = machines.both(*(("promote", image_id, "--yes") for image_id in wanted))
+    assert stage.octavia() in wanted
+    assert 7 in {each.exit_code for each in ended}
+    assert "has its tag again" in "".join(each.stderr for each in ended)
+    stage.source("20260911")
+    assert driver.run(stage, "run-once").exit_code == 0
+    assert stage.octavia() in wanted
+    assert len(stage.tagged()) == 1

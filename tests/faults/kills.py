@@ -162,7 +162,7 @@ class Blows:
         found = violations(stage, known.images)
         if ended.signal != signal.SIGKILL:
             found += [*_of_the_end(ended, step), *_of_the_report(run), *left(stage)]
-        self.struck.append(Blow(what=what, step=step, ended=how(ended), violations=tuple(found)))
+        self._note(Blow(what=what, step=step, ended=how(ended), violations=tuple(found)))
 
     def _strike_builder(self, which: str) -> None:
         stage, known = self.builds.stage, self._known()
@@ -178,7 +178,13 @@ class Blows:
         if ended.exit_code not in {0, BuildError.exit_code}:
             found.append(f"it ends with {how(ended)}: {ended.stderr}")
         blow = Blow(what=f"SIGKILL to {which}", step=step_of(run), ended=how(ended))
-        self.struck.append(blow.and_(found))
+        self._note(blow.and_(found))
+
+    def _note(self, blow: Blow) -> None:
+        self.struck.append(blow)
+        # Seen with `pytest -s`: hundreds of runs, or ten real builds, take their time.
+        found = ", ".join(blow.violations) or "all is well"
+        print(f"{len(self.struck)}: {blow.what}, {blow.ended}: {blow.step}: {found}", flush=True)
 
     def _heal(self, *words: str) -> None:
         """Let a run that nobody disturbs show that it ends as if nothing had happened."""

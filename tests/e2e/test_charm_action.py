@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.configuration import toml
 from tests.e2e.leftovers import loop_devices, mounts
+from tests.e2e.real_builds import real_builds
 from tests.integration import juju_tools
 from tests.integration.juju_tools import JujuTools
 
@@ -25,24 +26,8 @@ def test_action_builds_verifies_and_promotes(
 ) -> None:
     monkeypatch.setattr(juju_tools, "PATIENCE", BUILD_SECONDS)
     devcloud = clean_glance
-    lines = [
-        "[cloud]",
-        f'name = "{devcloud.cloud}"',
-        f'clouds_yaml = "{devcloud.clouds_yaml}"',
-        "[source]",
-        'series = ["noble"]',
-        "allow_os_mismatch = true",
-        "[verify]",
-        'level = "offline"',
-        "[paths]",
-        *(f'{name} = "{tmp_path / name}"' for name in ("state", "work", "logs")),
-        f'cache = "{Path(__file__).resolve().parents[2] / ".cache" / "builds"}"',
-    ]
-    bundle = os.environ.get("SSL_CERT_FILE")
-    if bundle:
-        lines += ["[build]", f'ca_bundle = "{bundle}"']
     config = tmp_path / "retrofit.toml"
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text(toml(real_builds(devcloud, tmp_path)))
     source = devcloud.plant(
         stock_image("noble"),
         cloud=devcloud.sync_cloud,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.configuration import toml
 from tests.devcloud import cloud as clouds
 from tests.devcloud.mirror import Mirror
 from tests.devcloud.sync import filters_for, source_of, sync
+from tests.e2e.real_builds import real_builds
 
 RETROFIT = Path(sys.executable).with_name("retrofit")
 RUN_SECONDS = 3600
@@ -69,25 +70,9 @@ def site(
     stock_image: Callable[[str], Path],
     tmp_path: Path,
 ) -> Site:
-    lines = [
-        "[cloud]",
-        f'name = "{devcloud.cloud}"',
-        f'clouds_yaml = "{devcloud.clouds_yaml}"',
-        "[source]",
-        'series = ["noble"]',
-        "allow_os_mismatch = true",
-        "[publish]",
-        "keep = 2",
-        "retire_after = 0",
-        "[paths]",
-        *(f'{name} = "{tmp_path / name}"' for name in ("state", "work", "logs")),
-        f'cache = "{Path(__file__).resolve().parents[2] / ".cache" / "builds"}"',
-    ]
-    bundle = os.environ.get("SSL_CERT_FILE")
-    if bundle:
-        lines += ["[build]", f'ca_bundle = "{bundle}"']
     config = tmp_path / "retrofit.toml"
-    config.write_text("\n".join(lines) + "\n")
+    sections = {"publish": {"keep": 2, "retire_after": 0}, "verify": {}}
+    config.write_text(toml(real_builds(devcloud, tmp_path, **sections)))
     return Site(
         devcloud=devcloud,
         mirror=Mirror(root=tmp_path / "mirror"),

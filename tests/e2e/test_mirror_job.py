@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.configuration import toml
 from tests.devcloud.faults import serving
 from tests.devcloud.mirror import Mirror
+from tests.e2e.real_builds import real_builds
 
 RETROFIT = Path(sys.executable).with_name("retrofit")
 RUN_SECONDS = 3600
@@ -25,32 +26,19 @@ def test_a_mirror_alone_becomes_the_promoted_amphora(
 ) -> None:
     mirror = Mirror(root=tmp_path / "mirror")
     mirror.publish(stock_image("noble"), series="noble", serial="20260911")
-    bundle = os.environ.get("SSL_CERT_FILE")
     config = tmp_path / "retrofit.toml"
     with serving(mirror.root) as server:
-        config.write_text(
-            f"""
-            [cloud]
-            name = "{devcloud.cloud}"
-            clouds_yaml = "{devcloud.clouds_yaml}"
-            [source]
-            origin = "simplestreams"
-            series = ["noble"]
-            allow_os_mismatch = true
-            [mirror]
-            url = "{server.url}"
-            keyring = "{mirror.keyring}"
-            [build]
-            {f'ca_bundle = "{bundle}"' if bundle else ""}
-            [verify]
-            level = "offline"
-            [paths]
-            state = "{tmp_path}/state"
-            work = "{tmp_path}/work"
-            logs = "{tmp_path}/logs"
-            cache = "{tmp_path}/cache"
-            """
-        )
+        sections = {
+            "source": {
+                "origin": "simplestreams",
+                "series": ["noble"],
+                "allow_os_mismatch": True,
+            },
+            "mirror": {"url": server.url, "keyring": mirror.keyring},
+            # Of its own: what is fetched stays in the cache.
+            "paths": {key: tmp_path / key for key in ("state", "work", "logs", "cache")},
+        }
+        config.write_text(toml(real_builds(devcloud, tmp_path, **sections)))
         runs = []
         for _ in range(2):
             finished = subprocess.run(

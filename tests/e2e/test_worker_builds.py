@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,9 +13,9 @@ import pytest
 from retrofit.terminal import QUIET_SECONDS
 from tests.devcloud import lock_servers
 from tests.devcloud.mirror import Mirror
-from tests.devcloud.places import CACHE
 from tests.devcloud.sync import filters_for
 from tests.e2e import leftovers
+from tests.e2e.real_builds import real_builds
 from tests.integration.worker_site import Site, eventually
 
 SCHEDULER = Path(sys.executable).with_name("retrofit-scheduler")
@@ -43,22 +42,11 @@ def publish(
 
 @pytest.fixture
 def site(clean_glance: Any, tmp_path: Path) -> Callable[..., Site]:
-    cloud = {"name": clean_glance.cloud, "clouds_yaml": clean_glance.clouds_yaml}
-    bundle = os.environ.get("SSL_CERT_FILE")
-
     def make(name: str, **sections: dict[str, Any]) -> Site:
         root = tmp_path / name
-        paths = {key: root / key for key in ("state", "work", "logs")}
         return Site(
             root=root,
-            config={
-                "cloud": cloud,
-                "source": {"series": ["noble"], "allow_os_mismatch": True},
-                "build": {"ca_bundle": bundle} if bundle else {},
-                "verify": {"level": "offline"},
-                "paths": {**paths, "cache": CACHE / "builds"},
-                **sections,
-            },
+            config=real_builds(clean_glance, root, **sections),
             builds=tmp_path / "builds",
             command=(SCHEDULER, "--config"),
             patience=BUILD_SECONDS,

@@ -48,10 +48,11 @@ class Blow:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What there was before a run: images, and the log directories of other runs."""
+    """What there was before a run: images, log directories of other runs, what killed ones left."""
 
     images: Before
     runs: set[Path]
+    left: frozenset[str]
 
 
 @dataclass(kw_only=True)
@@ -152,7 +153,15 @@ class Blows:
 
     def _known(self) -> Known:
         stage = self.builds.stage
-        return Known(images=before(stage), runs=set(run_directories(stage.path("logs"))))
+        return Known(
+            images=before(stage),
+            runs=set(run_directories(stage.path("logs"))),
+            left=frozenset(left(stage)),
+        )
+
+    def _left_since(self, known: Known) -> list[str]:
+        """Say what a run left; what it found, it may have been stopped before it swept."""
+        return [said for said in left(self.builds.stage) if said not in known.left]
 
     def _judge(self, running: driver.Running, known: Known, what: str) -> None:
         stage = self.builds.stage
@@ -161,7 +170,11 @@ class Blows:
         step = step_of(run)
         found = violations(stage, known.images)
         if ended.signal != signal.SIGKILL:
-            found += [*_of_the_end(ended, step), *_of_the_report(run), *left(stage)]
+            found += [
+                *_of_the_end(ended, step),
+                *_of_the_report(run),
+                *self._left_since(known),
+            ]
         self._note(Blow(what=what, step=step, ended=how(ended), violations=tuple(found)))
 
     def _strike_builder(self, which: str) -> None:
@@ -174,7 +187,7 @@ class Blows:
             os.kill(victim, signal.SIGKILL)
         ended = running.ended(self.builds.patience)
         run = new_run(stage, known.runs)
-        found = [*violations(stage, known.images), *_of_the_report(run), *left(stage)]
+        found = [*violations(stage, known.images), *_of_the_report(run), *self._left_since(known)]
         if ended.exit_code not in {0, BuildError.exit_code}:
             found.append(f"it ends with {how(ended)}: {ended.stderr}")
         blow = Blow(what=f"SIGKILL to {which}", step=step_of(run), ended=how(ended))

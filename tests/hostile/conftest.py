@@ -1,3 +1,6 @@
 """What every test of hostile input may ask for."""
 
-from tests.hostile.door import door  # noqa: F401  (a fixture)
+from tests.hostile.door import door
+from tests.hostile.victim import victim
+
+__all__ = ["door", "victim"]

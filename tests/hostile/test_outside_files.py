@@ -13,6 +13,7 @@ from retrofit import local_build, local_verify
 from retrofit.errors import SourceError
 from retrofit.outside_files import put_out, take_in
 from tests.hostile.door import Door
+from tests.hostile.victim import assert_untouched
 from tests.integration.stand_in import StandIn, stand_in
 from tests.unit import disks
 from tests.unit.disks import MIB
@@ -31,20 +32,6 @@ def tool(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return disks.jammy(tmp_path / "stock.img", size=256 * MIB)
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Path:
-    """A directory of the host, which nothing may touch."""
-    directory = tmp_path / "victim"
-    directory.mkdir()
-    (directory / "file").write_text("precious")
-    return directory
-
-
-def assert_untouched(victim: Path) -> None:
-    assert [path.name for path in victim.iterdir()] == ["file"]
-    assert (victim / "file").read_text() == "precious"
 
 
 @pytest.fixture

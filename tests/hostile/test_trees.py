@@ -20,6 +20,7 @@ from retrofit.verify.tree import Tree
 from tests.hostile import disks as hostile
 from tests.hostile.disks import ROOT_AT, debugfs
 from tests.hostile.door import Door
+from tests.hostile.victim import assert_untouched
 from tests.unit import disks
 from tests.unit.disks import MIB
 from tests.unit.element_scripts import ELEMENTS, run
@@ -91,20 +92,6 @@ def source(stock: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "source.img"
     shutil.copyfile(stock, copy)
     return copy
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Path:
-    """A directory of the host, which nothing may touch."""
-    directory = tmp_path / "victim"
-    directory.mkdir()
-    (directory / "file").write_text("precious")
-    return directory
-
-
-def assert_untouched(victim: Path) -> None:
-    assert [path.name for path in victim.iterdir()] == ["file"]
-    assert (victim / "file").read_text() == "precious"
 
 
 ROOT = f"{ROOT_AT}:{ROOT_SIZE}:ext4:/"

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.configuration import toml
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE = 90.0
 """Seconds until a test gives up on an event that does not come."""
@@ -76,11 +78,7 @@ class Site:
     def write(self, **sections: dict[str, Any]) -> None:
         """Write the configuration, with some sections replaced."""
         paths = {key: self.root / key for key in ("state", "cache", "work", "logs")}
-        document = {"paths": paths, **self.config, **sections}
-        lines = []
-        for section, values in document.items():
-            lines += [f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
-        self.config_file.write_text("\n".join(lines) + "\n")
+        self.config_file.write_text(toml({"paths": paths, **self.config, **sections}))
 
     def timetable(self) -> dict[str, Any]:
         """What the worker wrote down for other commands."""
@@ -211,10 +209,6 @@ def eventually(
             raise AssertionError(f"this never came: {what}\n{said}")
         time.sleep(0.05)
     return answer
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
 def _build(source: Path, **asked: Any) -> Any:

@@ -103,7 +103,9 @@ def rotate(
 
 def _has_stood(image: Image, tag: str) -> bool:
     """Say whether Octavia may have taken an image, now or ever."""
-    return tag in image.tags or image.property("retrofit_promoted_at") is not None
+    # Where a run died between tag and mark, or others tagged it, only its demotion tells.
+    marks = ("retrofit_promoted_at", "retrofit_demoted_at")
+    return tag in image.tags or any(map(image.property, marks))
 
 
 def _was_decided_against(image: Image, standing: Image, tag: str) -> bool:

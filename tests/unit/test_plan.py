@@ -274,7 +274,7 @@ class TestRotation:
     def test_keeps_what_an_amphora_may_be_starting_from(self) -> None:
         images = [
             amphora(1, properties={"retrofit_demoted_at": "2026-11-22T11:00:00+00:00"}),
-            *(amphora(n) for n in range(2, 5)),
+            *(amphora(n, promoted_before=n == 3) for n in range(2, 5)),
         ]
         starting = running(image=None, status="BOOTING", created_at=NOW - timedelta(hours=2))
         turned = rotation(*images, promoted="amphora-0004", usage=Usage(amphorae=(starting,)))

@@ -42,23 +42,39 @@ def recorded(
     make_places(settings.paths.state)
     with structlog.contextvars.bound_contextvars(run_id=report.run_id, target=target.name):
         try:
-            with held(settings.lock, settings.paths.state, target.name):
-                make_places(settings.paths.cache, settings.paths.work, settings.paths.logs)
-                _make_log_directory(report)
-                with story_kept(report.log_dir):
-                    _guarded(report, work)
-                    _summarise(report)
-        except RetrofitError as error:  # of the lock, or of what is needed before the work
-            report.fail(error)
-            _summarise(report)
+            _locked(target, settings, report, work)
+            _leave(report, settings)
         except KeyboardInterrupt:
-            report.fail(_interrupted(report))
-            _summarise(report)
-        if report.outcome != "busy":
-            write_report(report)
-            prune(settings.paths.logs, keep=settings.paths.keep_logs)
+            # After all was done; a second one does not come.
+            _leave(report, settings)
+            raise
         conclude(report.as_dict(), settings)
     return report
+
+
+def _locked(
+    target: Target, settings: Settings, report: RunReport, work: Callable[[RunReport], None]
+) -> None:
+    try:
+        with held(settings.lock, settings.paths.state, target.name):
+            make_places(settings.paths.cache, settings.paths.work, settings.paths.logs)
+            _make_log_directory(report)
+            with story_kept(report.log_dir):
+                _guarded(report, work)
+                _summarise(report)
+    except RetrofitError as error:  # of the lock, or of what is needed before the work
+        report.fail(error)
+        _summarise(report)
+    except KeyboardInterrupt:
+        report.fail(_interrupted(report))
+        _summarise(report)
+
+
+def _leave(report: RunReport, settings: Settings) -> None:
+    """Leave the report of a run that had the lock, and prune those of others."""
+    if report.outcome != "busy":
+        write_report(report)
+        prune(settings.paths.logs, keep=settings.paths.keep_logs)
 
 
 def _guarded(report: RunReport, work: Callable[[RunReport], None]) -> None:

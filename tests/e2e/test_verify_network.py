@@ -140,12 +140,13 @@ from retrofit.verify.boot.network import isolated
 from retrofit.verify.boot import machine
 with isolated() as namespace:
     work = Path(sys.argv[1])
-    process.run(["qemu-img", "create", "-q", "-f", "qcow2", work / "overlay.qcow2", "64M"],
-                timeout=60)
+    process.run(["qemu-img", "create", "-q", "-f", "raw", work / "image.raw", "64M"], timeout=60)
+    machine.make_overlay(work / "image.raw", "raw", work / "overlay.qcow2")
     (work / "config.iso").write_bytes(bytes(1 << 20))
     hardware = machine.Hardware(
         platform=machine.PLATFORMS["x86_64"], accelerator="tcg", firmware="bios", memory=128,
-        cpus=1, overlay=work / "overlay.qcow2", config_drive=work / "config.iso",
+        cpus=1, image=work / "image.raw", overlay=work / "overlay.qcow2",
+        config_drive=work / "config.iso",
     )
     listener = namespace.listen(("127.0.0.1", 0))
     with machine.switched_on(hardware, namespace, probe_port=listener.getsockname()[1],
@@ -184,7 +185,7 @@ def chatting(tmp_path: Path) -> Iterator[machine.Machine]:
     (tmp_path / "config.iso").write_bytes(bytes(1 << 20))
     hardware = machine.Hardware(
         platform=machine.PLATFORMS["x86_64"], accelerator="tcg", firmware="bios", memory=128,
-        cpus=1, overlay=overlay, config_drive=tmp_path / "config.iso",
+        cpus=1, image=image, overlay=overlay, config_drive=tmp_path / "config.iso",
     )  # fmt: skip
     with isolated() as namespace:
         probe = namespace.listen(("127.0.0.1", 0))

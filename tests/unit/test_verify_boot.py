@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from retrofit.verify.boot.machine import (
     Machine,
     MachineLostError,
     command_line,
+    confined,
     platform_of,
     resolve_firmware,
 )
@@ -245,6 +247,7 @@ def hardware(**changed: object) -> Hardware:
         "firmware": "bios",
         "memory": 1024,
         "cpus": 2,
+        "image": Path("/w/amphora.qcow2"),
         "overlay": Path("/w/a,b/overlay.qcow2"),
         "config_drive": Path("/w/config.iso"),
     }
@@ -256,6 +259,23 @@ def test_the_machine_has_two_cables_and_no_other_network() -> None:
     netdevs = [argv[i + 1] for i, word in enumerate(argv) if word == "-netdev"]
     assert [netdev.partition(",")[0] for netdev in netdevs] == ["tap", "tap"]
     assert "-nodefaults" in argv
+
+
+def test_the_machine_has_its_own_files_and_writes_only_to_those_that_it_may() -> None:
+    files = {"code": Path("/f/code.fd"), "variables": Path("/w/variables.fd")}
+    words = confined(hardware(**files), Path("/l/console.log"))
+    given = {path: option for option, path in pairwise(words) if option.startswith("--")}
+    assert words[-1] == "--"
+    assert {
+        path: option for path, option in given.items() if path[:3] in {"/w/", "/l/", "/f/"}
+    } == {
+        "/w/amphora.qcow2": "--read",
+        "/w/config.iso": "--read",
+        "/f/code.fd": "--read",
+        "/w/a,b/overlay.qcow2": "--write",
+        "/w/variables.fd": "--write",
+        "/l/console.log": "--write",
+    }
 
 
 def test_commas_in_paths_are_no_options_to_qemu() -> None:

@@ -174,6 +174,7 @@ def _hardware(
         firmware=firmware,
         memory=settings.memory,
         cpus=settings.cpus,
+        image=examination.image,
         overlay=overlay,
         config_drive=drive,
         code=code,

@@ -30,7 +30,13 @@ LARGEST_CONSOLE = 64 * 1024 * 1024
 """Bytes of the log that a guest may fill; a boot writes less than one MiB."""
 WATCH_EVERY = 0.5
 """Seconds between two looks at their sizes."""
-CONFINED = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine.py")))
+CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine.py")))
+SYSTEM = (
+    "/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime",
+    "/proc/self", "/proc/sys/vm", "/sys/devices/system",
+)  # fmt: skip
+"""What QEMU may read besides its machine's files: programs, libraries, firmware, processors."""
+DEVICES = ("/dev/kvm", "/dev/net/tun", "/dev/urandom", "/dev/null")
 # What a console shows of a machine from which nothing more is to be hoped.
 LOST = re.compile(
     r"Kernel panic - not syncing[^\r\n]*"
@@ -113,13 +119,17 @@ def resolve_firmware(setting: str, platform: Platform) -> Firmware:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """Everything that decides the machine but the network; paths are of files it may write."""
+    """Everything that decides the machine but the network.
+
+    `overlay` lies on `image`; that and `variables` are written to.
+    """
 
     platform: Platform
     accelerator: Accelerator
     firmware: Firmware
     memory: int
     cpus: int
+    image: Path
     overlay: Path
     config_drive: Path
     code: Path | None = None
@@ -201,6 +211,20 @@ def command_line(hardware: Hardware, console: Path, probe_port: int) -> list[str
     return argv
 
 
+def confined(hardware: Hardware, console: Path) -> list[str]:
+    """Return what QEMU's arguments come after, so that it has its own files and no other's.
+
+    `console` has to be there: making files is what it may not.
+    """
+    readable = (hardware.image, hardware.config_drive, hardware.code)
+    writable = (hardware.overlay, hardware.variables, console)
+    words: list[str] = [*CONFINE]
+    for option, paths in (("--read", (*SYSTEM, *readable)), ("--write", (*DEVICES, *writable))):
+        for path in paths:
+            words += [option, str(path)] if path is not None else []
+    return [*words, "--"]
+
+
 def _escaped(path: Path | None) -> str:
     # QEMU's option lists are separated by commas; a comma in a value is doubled.
     return str(path).replace(",", ",,")
@@ -269,10 +293,11 @@ def switched_on(
     `console` gets what the serial console shows, `messages` what QEMU itself says.
     """
     messages.write_bytes(b"")
-    start = console.stat().st_size if console.exists() else 0
+    console.touch()
+    start = console.stat().st_size
     argv = namespace.command(
         # Should this process be killed, the kernel ends QEMU, and with it the namespace.
-        ["setpriv", "--pdeathsig", "KILL", "--", *CONFINED,
+        ["setpriv", "--pdeathsig", "KILL", "--", *confined(hardware, console),
          *command_line(hardware, console, probe_port)]
     )  # fmt: skip
     try:

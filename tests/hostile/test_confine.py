@@ -1,0 +1,101 @@
+"""What a guest can do that has got out of its emulator."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrofit.verify.boot import confine
+from retrofit.verify.boot.machine import CONFINE, SYSTEM
+
+PYTHON = (sys.executable, "-I", "-S", "-c")
+ESCAPED = """
+import json, os, sys
+
+found = {}
+for name, act in {
+    "read mine": lambda: open(sys.argv[1] + "/mine").read(),
+    "write mine": lambda: open(sys.argv[1] + "/mine", "r+").write("done"),
+    "truncate mine": lambda: os.truncate(sys.argv[1] + "/mine", 4),
+    "read lent": lambda: open(sys.argv[1] + "/lent").read(),
+    "write lent": lambda: open(sys.argv[1] + "/lent", "r+").write("done"),
+    "truncate lent": lambda: os.truncate(sys.argv[1] + "/lent", 0),
+    "read secret": lambda: open(sys.argv[1] + "/secret").read(),
+    "make a file": lambda: open(sys.argv[1] + "/new", "x"),
+    "delete mine": lambda: os.unlink(sys.argv[1] + "/mine"),
+    "move secret": lambda: os.rename(sys.argv[1] + "/secret", sys.argv[1] + "/mine"),
+    "list": lambda: os.listdir(sys.argv[1]),
+    "read passwords": lambda: open("/etc/shadow").read(),
+    "run a program": lambda: os.execv(sys.argv[1] + "/program", ["program"]),
+    "signal": lambda: os.kill(os.getppid(), 0),
+    "environment": lambda: open(f"/proc/{os.getppid()}/environ").read(),
+    "change owner": lambda: os.chown(sys.argv[1] + "/mine", 1, 1),
+    "be another": lambda: os.setuid(1),
+    "change root": lambda: os.chroot("/"),
+}.items():
+    try:
+        act()
+        found[name] = True
+    except PermissionError:
+        found[name] = False
+for line in open("/proc/self/status"):
+    if line.startswith("Cap"):
+        found[line.split(":")[0]] = int(line.split()[1], 16)
+print(json.dumps(found))
+"""
+
+version = ctypes.CDLL(None).syscall(
+    confine.CREATE_RULESET, None, 0, confine.ASK_FOR_VERSION
+)  # as confine.py asks
+needs_landlock = pytest.mark.skipif(version < 6, reason="this kernel has no Landlock of Linux 6.12")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    for name in ("mine", "lent", "secret"):
+        (tmp_path / name).write_text(f"what was {name}")
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return tmp_path
+
+
+def escaped(directory: Path, *words: str) -> dict[str, int]:
+    confined = [*CONFINE]
+    for path in (*SYSTEM, sys.prefix, sys.base_prefix, str(directory / "lent")):
+        confined += ["--read", path]
+    confined += ["--write", str(directory / "mine"), "--write", str(directory / "not there"), "--"]
+    finished = subprocess.run(
+        [*confined, *(words or (*PYTHON, ESCAPED, directory))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return dict(json.loads(finished.stdout))
+
+
+@needs_landlock
+def test_it_has_its_own_files_and_nobody_elses(directory: Path) -> None:
+    found = escaped(directory)
+    allowed = {name for name, done in found.items() if done and not name.startswith("Cap")}
+    assert allowed == {"read mine", "write mine", "truncate mine", "read lent"}
+    assert (directory / "mine").read_text() == "done"
+    assert (directory / "lent").read_text() == "what was lent"
+
+
+def test_it_has_no_power_of_root_but_over_files(directory: Path) -> None:
+    assert os.geteuid() == 0
+    found = escaped(directory)
+    assert not found["be another"]
+    assert not found["change owner"]
+    assert not found["change root"]
+    assert found["CapEff"] == found["CapPrm"] == confine.KEPT
+    assert found["CapInh"] == 0

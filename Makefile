@@ -6,6 +6,8 @@ CLOUD_VENV := .venv-devcloud
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SOURCE ?= mirror
+# Files of tests go to two processes, in the order given: those of tests/e2e, which take longest, first.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # What the host trusts for its own downloads has no meaning to a cloud on loopback.
 DEMO := $(BIN)/python -m tests.devcloud
 
@@ -27,11 +29,11 @@ demo-down: ## Stop the demo's cloud and delete what the demo made
 
 .PHONY: test
 test: setup lint ## The whole test suite but the slow matrix
-	$(SUDO) $(BIN)/python -m pytest -m "not slow"
+	$(SUDO) $(PYTEST) -m "not slow"
 
 .PHONY: test-all
 test-all: setup setup-all lint ## The full matrix: layouts, agent sources, firmware
-	$(SUDO) $(BIN)/python -m pytest
+	$(SUDO) $(PYTEST)
 
 .PHONY: lint
 lint: setup ## Style, types, imports, shell

@@ -17,7 +17,7 @@ settings.load_profile("patient")
 # program cannot take back what it never gets: tests of interruption need it to arrive.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.devcloud.fixtures"]
+pytest_plugins = ["tests.devcloud.fixtures", "tests.faults.summary"]
 
 
 @pytest.fixture(autouse=True)

@@ -10,19 +10,10 @@ from tests.devcloud import accounts
 from tests.devcloud.fixtures import Devcloud
 from tests.faults.detour import REGION, Detour
 from tests.faults.proxy import Proxy, proxying
-from tests.faults.table import kept, table_of
 from tests.integration.conftest import image_manager, stage
 from tests.integration.stage import Stage
 
 __all__ = ["faulty", "image_manager", "network", "stage"]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the matrix of steps and faults, as far as these tests have tried it."""
-    if kept:
-        terminalreporter.section("steps x faults")
-        for line in table_of(kept):
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="module")

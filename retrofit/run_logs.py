@@ -151,7 +151,7 @@ def prune(logs: Path, *, keep: int) -> None:
     """Delete old runs' directories: all but `keep` of those that did something.
 
     Of runs that found nothing to do only each target's last stays: they would push out what
-    matters. As many stay of what was verified by hand.
+    matters. As many stay of what was verified by hand. Reports that somebody died over go as well.
     """
     busy: list[Path] = []
     idle: list[Path] = []
@@ -167,6 +167,8 @@ def prune(logs: Path, *, keep: int) -> None:
     by_hand = sorted(logs.glob(f"verify-{RUN_IDS}"), reverse=True)
     for directory in idle + busy[keep:] + by_hand[keep:]:
         shutil.rmtree(directory, ignore_errors=True)
+    for directory in busy[:keep]:
+        state.sweep(directory)
 
 
 def _target_of_idle(directory: Path) -> str | None:

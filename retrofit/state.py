@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from retrofit.places import make_place
 
@@ -47,12 +47,10 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file as `write` does, with its directory where there is none. Raises OSError."""
     make_place(path.parent)
-    _sweep(path.parent)
+    sweep(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("w") as file:
-            # Freed by our death: that tells what we leave then from what is being written.
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _opened(partial) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -61,12 +59,25 @@ def write_text(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
+def _opened(partial: Path) -> TextIO:
+    """Make a file that no sweep takes for one that was left half written.
+
+    Its lock is freed by our death: that tells the two apart.
+    """
+    while True:
+        file = partial.open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # a sweep came in between
+
+
 def remove(path: Path) -> None:
     """Remove a record, if there is one. Raises OSError."""
     path.unlink(missing_ok=True)
 
 
-def _sweep(directory: Path) -> None:
+def sweep(directory: Path) -> None:
     """Remove what writers that were killed left half written."""
     for partial in directory.glob(".*.[0-9]*"):
         with suppress(OSError), partial.open() as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -13,8 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from retrofit import disk, process
-from retrofit.bare import bare_environment
+from retrofit import disk, process, qemu_img
 from retrofit.config import BuildSettings
 from retrofit.dib import preflight
 from retrofit.dib.build_log import PhaseReader, lines_that_matter, redact
@@ -33,9 +31,6 @@ from retrofit.shortage import told_as
 log = structlog.get_logger(__name__)
 
 GIBIBYTE = 1024**3
-CONVERT_TIMEOUT = 1800.0
-# Measured on a 2.2 GiB disk: without -W (writes in any order) zstd takes five times as long.
-CONVERT = ("qemu-img", "convert", "-W", "-m", "16")
 COMPRESSED = {
     "zstd": ("-c", "-o", "compression_type=zstd,cluster_size=256k"),
     "zlib": ("-c", "-o", "compression_type=zlib"),
@@ -185,13 +180,8 @@ def _data_size(source: Path, file_format: str) -> int:
     """Return how many bytes a raw copy of the source takes on a filesystem with sparse files."""
     if file_format == "raw":
         return source.stat().st_blocks * 512
-    said = _qemu_img("measure", "-f", file_format, "-O", "raw", "--output=json", str(source))
-    return int(json.loads(said)["required"])
-
-
-def _qemu_img(*argv: str) -> str:
     try:
-        return process.run(["qemu-img", *argv], timeout=60, env=bare_environment()).stdout
+        return qemu_img.measure(source, file_format)
     except process.CommandError as error:
         raise SourceError(
             f"qemu-img cannot read the source: {error}",
@@ -200,11 +190,8 @@ def _qemu_img(*argv: str) -> str:
 
 
 def _copy_disk(source: Path, source_format: str, target: Path) -> None:
-    formats = ("-f", source_format, "-O", "raw")
     try:
-        process.run(
-            [*CONVERT, *formats, source, target], timeout=CONVERT_TIMEOUT, env=bare_environment()
-        )
+        qemu_img.convert(source, source_format, target, "raw")
     except process.CommandError as error:
         if "No space left" in error.stderr:
             raise BuildError(
@@ -311,11 +298,8 @@ def _check_space(stock: disk.StockDisk, settings: BuildSettings, raw: Path, min_
 
 
 def _compress(raw: Path, target: Path, settings: BuildSettings) -> None:
-    options = ("-f", "raw", "-O", "qcow2", *COMPRESSED[settings.compression])
     try:
-        process.run(
-            [*CONVERT, *options, raw, target], timeout=CONVERT_TIMEOUT, env=bare_environment()
-        )
+        qemu_img.convert(raw, "raw", target, "qcow2", *COMPRESSED[settings.compression])
     except process.CommandError as error:
         raise BuildError(
             f"cannot write {target}: {error}", hint="is there space for it?"

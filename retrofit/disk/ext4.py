@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrofit import process
+from retrofit.confined import confined
 from retrofit.errors import SourceError
 
 TIMEOUT = 120.0
@@ -48,10 +49,14 @@ def _at(disk: Path, offset: int) -> str:
     return f"{disk}?offset={offset}"
 
 
+def _read(disk: Path, *words: str, timeout: float = TIMEOUT) -> process.Completed:
+    return process.run(confined(*words, read=[disk]), timeout=timeout, env=C_LOCALE)
+
+
 def superblock(disk: Path, offset: int = 0) -> Superblock:
     """Read the superblock at `offset` bytes. Raises SourceError when it makes no sense."""
     try:
-        said = process.run(["dumpe2fs", "-h", _at(disk, offset)], timeout=TIMEOUT, env=C_LOCALE)
+        said = _read(disk, "dumpe2fs", "-h", _at(disk, offset))
     except process.CommandError as error:
         raise SourceError(
             f"the ext4 filesystem at byte {offset} of {disk.name} cannot be read: {error}",
@@ -109,7 +114,7 @@ def _journal_size(fields: Mapping[str, str]) -> int:
 def check(disk: Path, offset: int) -> None:
     """Prove a filesystem before the kernel mounts it. Raises SourceError with e2fsck's reason."""
     try:
-        process.run(["e2fsck", "-fn", _at(disk, offset)], timeout=TIMEOUT * 5, env=C_LOCALE)
+        _read(disk, "e2fsck", "-fn", _at(disk, offset), timeout=TIMEOUT * 5)
     except process.CommandError as error:
         raise SourceError(
             f"the ext4 filesystem at byte {offset} of {disk.name} is damaged: {error}",
@@ -143,9 +148,7 @@ _STAT = re.compile(r"^Inode: \d+ +Type: (?P<type>[A-Za-z ]+?) +Mode:.*?\bSize: (
 
 def _debugfs(request: str, disk: Path, offset: int) -> str:
     try:
-        return process.run(
-            ["debugfs", "-R", request, _at(disk, offset)], timeout=TIMEOUT, env=C_LOCALE
-        ).stdout
+        return _read(disk, "debugfs", "-R", request, _at(disk, offset)).stdout
     except process.CommandError as error:
         raise SourceError(
             f"the ext4 filesystem at byte {offset} of {disk.name} cannot be read: {error}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrofit import process
+from retrofit.confined import confined
 from retrofit.disk import ext4, gpt
 from retrofit.disk.os_release import OsRelease, parse_os_release
 from retrofit.errors import SourceError
@@ -93,7 +94,8 @@ def inspect(path: Path) -> StockDisk:
 def _probe(path: Path, partition: gpt.Partition) -> Content:
     argv = ["blkid", "-p", "-O", str(partition.offset), "-S", str(partition.size), "-o", "export"]
     try:
-        said = process.run([*argv, path], timeout=ext4.TIMEOUT, env=ext4.C_LOCALE).stdout
+        words = confined(*argv, path, read=[path])
+        said = process.run(words, timeout=ext4.TIMEOUT, env=ext4.C_LOCALE).stdout
     except process.CommandError as error:
         # 2: nothing recognised, as in a BIOS boot partition; 8: more than one signature.
         if error.returncode != 2:

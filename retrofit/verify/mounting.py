@@ -9,14 +9,12 @@ from pathlib import Path
 
 import structlog
 
-from retrofit import process
-from retrofit.bare import bare_environment
+from retrofit import process, qemu_img
 from retrofit.disk import StockDisk, inspect
 from retrofit.errors import VerifyError
 
 log = structlog.get_logger(__name__)
 
-CONVERT_TIMEOUT = 1800.0
 MOUNT_TIMEOUT = 60.0
 OPTIONS = "ro,noload,nosuid,nodev,noexec"
 """`noload`: replaying the journal would write; the image was unmounted when it was made."""
@@ -42,12 +40,7 @@ def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
     with ExitStack() as stack:
         stack.callback(raw.unlink, missing_ok=True)
         try:
-            process.run(
-                ["qemu-img", "convert", "-f", disk_format, "-O", "raw", "-W", "-m", "16",
-                 image.absolute(), raw.absolute()],
-                timeout=CONVERT_TIMEOUT,
-                env=bare_environment(),
-            )  # fmt: skip
+            qemu_img.convert(image, disk_format, raw, "raw")
         except process.CommandError as error:
             raise VerifyError(
                 f"{image.name} cannot be read as {disk_format}: {error}",

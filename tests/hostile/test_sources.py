@@ -8,10 +8,12 @@ import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from retrofit.confined import CONFINE
 from tests.hostile import disks as hostile
 from tests.hostile.disks import (
     CURRENT,
@@ -417,9 +419,15 @@ def test_a_format_is_refused_before_any_program_opens_it(
 @pytest.mark.parametrize("case", [*TABLES, *FILESYSTEMS, *OS_RELEASES], ids=lambda case: case.name)
 def test_a_disk_is_refused_by_reading_it(door: Door, source: Path, case: Case) -> None:
     for argv in refused(door, source, case):
-        assert argv[0] in READERS or argv == MAY_WE_MOUNT, argv
-        if argv[0] == "qemu-img":
-            assert "-f" in argv, "a format that was not said is one that the file chooses"
+        if argv == MAY_WE_MOUNT:
+            continue
+        assert tuple(argv[: len(CONFINE)]) == CONFINE, argv
+        options, reader = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+        assert reader[0] in READERS, argv
+        given = [path for option, path in pairwise(options) if option == "--write"]
+        assert all(path == "/dev/null" or path.startswith(f"{door.base}/") for path in given)
+        if reader[0] == "qemu-img":
+            assert "-f" in reader, "a format that was not said is one that the file chooses"
 
 
 def test_there_are_enough_of_them() -> None:

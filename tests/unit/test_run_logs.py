@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,15 @@ def test_of_idle_runs_each_target_keeps_its_last(tmp_path: Path, outcome: str) -
     finished(tmp_path, 7, "published", target="north")
     prune(tmp_path, keep=1)
     assert numbers(tmp_path) == [5, 6, 7]
+
+
+def test_sweeps_the_report_that_a_killed_run_was_writing(tmp_path: Path) -> None:
+    killed = finished(tmp_path, 1, "published").log_dir
+    (killed / REPORT).rename(killed / f".{REPORT}.4711")
+    with (killed / f".{REPORT}.4712").open("w") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        prune(tmp_path, keep=1)
+    assert [path.name for path in killed.iterdir()] == [f".{REPORT}.4712"]
 
 
 def test_prunes_no_run_that_is_going_on_among_the_newest(tmp_path: Path) -> None:

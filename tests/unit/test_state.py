@@ -66,6 +66,24 @@ def test_what_another_process_is_writing_is_left_to_it(path: Path) -> None:
     assert not partial.exists()
 
 
+def test_a_sweep_between_the_making_of_a_file_and_its_lock_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, swept = fcntl.flock, []
+
+    def late(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX and not swept:
+            swept.extend(path.parent.glob(".*"))
+            state.sweep(path.parent)
+        flock(file, how)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(fcntl, "flock", late)
+    state.write(path, {"a": 1})
+    assert len(swept) == 1
+    assert state.read(path) == {"a": 1}
+
+
 def test_what_is_larger_than_any_record_is_none(path: Path) -> None:
     state.write(path, {"text": "x" * 1000})
     assert state.read(path)

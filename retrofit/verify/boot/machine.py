@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from retrofit import process
+from retrofit import process, qemu_img
 from retrofit.bare import bare_environment
+from retrofit.confined import confined
 from retrofit.errors import VerifyError
 from retrofit.verify.boot.network import MANAGEMENT, VIP, Namespace
 from retrofit.verify.boot.probe import PORT_NAME
@@ -23,20 +23,13 @@ from retrofit.verify.boot.probe import PORT_NAME
 Accelerator = Literal["kvm", "tcg"]
 Firmware = Literal["bios", "uefi"]
 
-COMMAND_TIMEOUT = 120.0
 STOP_GRACE = 20.0
 TAIL = 64 * 1024
 LARGEST_CONSOLE = 64 * 1024 * 1024
 """Bytes of the log that a guest may fill; a boot writes less than one MiB."""
 WATCH_EVERY = 0.5
 """Seconds between two looks at their sizes."""
-CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine.py")))
-SYSTEM = (
-    "/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime",
-    "/proc/self", "/proc/sys/vm", "/sys/devices/system",
-)  # fmt: skip
-"""What QEMU may read besides its machine's files: programs, libraries, firmware, processors."""
-DEVICES = ("/dev/kvm", "/dev/net/tun", "/dev/urandom", "/dev/null")
+DEVICES = (Path("/dev/kvm"), Path("/dev/net/tun"))
 # What a console shows of a machine from which nothing more is to be hoped.
 LOST = re.compile(
     r"Kernel panic - not syncing[^\r\n]*"
@@ -140,12 +133,7 @@ def make_overlay(image: Path, disk_format: str, overlay: Path) -> None:
     """Make the disk that the machine writes to; the image below it stays as it is."""
     overlay.unlink(missing_ok=True)
     try:
-        process.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk_format,
-             "-b", image.resolve(), overlay],
-            timeout=COMMAND_TIMEOUT,
-            env=bare_environment(),
-        )  # fmt: skip
+        qemu_img.lay_over(image, disk_format, overlay)
     except process.CommandError as error:
         raise VerifyError(
             f"no disk can be laid over {image.name}: {error}",
@@ -211,18 +199,19 @@ def command_line(hardware: Hardware, console: Path, probe_port: int) -> list[str
     return argv
 
 
-def confined(hardware: Hardware, console: Path) -> list[str]:
-    """Return what QEMU's arguments come after, so that it has its own files and no other's.
+def emulation(hardware: Hardware, console: Path, probe_port: int) -> list[str]:
+    """Return the words that start the machine, with its own files and no other's.
 
-    `console` has to be there: making files is what it may not.
+    `console` has to be there.
     """
     readable = (hardware.image, hardware.config_drive, hardware.code)
-    writable = (hardware.overlay, hardware.variables, console)
-    words: list[str] = [*CONFINE]
-    for option, paths in (("--read", (*SYSTEM, *readable)), ("--write", (*DEVICES, *writable))):
-        for path in paths:
-            words += [option, str(path)] if path is not None else []
-    return [*words, "--"]
+    writable = (hardware.overlay, hardware.variables, console, *DEVICES)
+    return confined(
+        *command_line(hardware, console, probe_port),
+        read=[path for path in readable if path is not None],
+        write=[path for path in writable if path is not None],
+        connect=True,  # to the probe, in a network that has nobody else
+    )
 
 
 def _escaped(path: Path | None) -> str:
@@ -297,9 +286,8 @@ def switched_on(
     start = console.stat().st_size
     argv = namespace.command(
         # Should this process be killed, the kernel ends QEMU, and with it the namespace.
-        ["setpriv", "--pdeathsig", "KILL", "--", *confined(hardware, console),
-         *command_line(hardware, console, probe_port)]
-    )  # fmt: skip
+        ["setpriv", "--pdeathsig", "KILL", "--", *emulation(hardware, console, probe_port)]
+    )
     try:
         with process.background(argv, log_file=messages, env=bare_environment()) as child:
             machine = Machine(child=child, console=console, messages=messages, console_start=start)

@@ -1,10 +1,11 @@
 """Become a command that has the files it needs, and no other power of root.
 
-    confine.py [--read PATH]... [--write PATH]... -- COMMAND...
+    confine.py [--connect] [--read PATH]... [--write PATH]... -- COMMAND...
 
-What is not beneath a PATH cannot be opened, made, renamed or deleted; nor can processes outside be
-signalled, where the kernel has Landlock (Linux 5.13; signals from 6.12). Where it has not, the
-files of user 0 stay within reach.
+What is not beneath a PATH cannot be opened, made, renamed or deleted. Without `--connect` there are
+no TCP connections either, and never signals to processes outside. This takes a kernel with
+Landlock (Linux 5.13; connections from 6.7, signals from 6.12); where it has not, the files of user
+0 stay within reach.
 
 Run by its path, as importing this package takes longer than all that is done here. No tool does
 it: setpriv and capsh drop capabilities from the bounding set alone, for which those of the systemd
@@ -18,7 +19,10 @@ import os
 import shutil
 import stat
 import sys
+from collections.abc import Iterable
 
+NOT_STARTED, NOT_FOUND = 126, 127
+"""Exit codes, as shells have them."""
 PR_SET_NO_NEW_PRIVS = 38
 VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
 KEPT = (1 << 1) | (1 << 2)
@@ -34,6 +38,8 @@ READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = READ | WRITE_FILE | TRUNCATE | IOCTL_DEV
 KNOWN_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 """How many rights on files a version knows; later ones know 16."""
+BIND_AND_CONNECT = 0b11
+"""TCP; known from version 4 on."""
 SCOPES = 0b11
 """Abstract Unix sockets, and signals; known from version 6 on."""
 
@@ -55,14 +61,20 @@ def main(argv: list[str]) -> None:
     """Give up what is not kept, for good, and become the command. Raises OSError."""
     end = argv.index("--")
     options, command = argv[:end], argv[end + 1 :]
+    connects = options[:1] == ["--connect"]
+    paths = iter(options[connects:])
     # Looked for before this process may no longer see where it is, nor where Python's modules are.
     program = shutil.which(command[0]) or command[0]
     libc = ctypes.CDLL(None, use_errno=True)
     # Without this, user 0 gets all of the bounding set back when it executes a program.
     _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _restrict_files(libc, list(zip(options[::2], options[1::2], strict=True)))
+    _restrict(libc, zip(paths, paths, strict=True), connects=connects)
     _drop_capabilities(libc)
-    os.execv(program, command)  # noqa: S606  (no shell is wanted)
+    try:
+        os.execv(program, command)  # noqa: S606  (no shell is wanted)
+    except OSError as error:
+        sys.stderr.write(f"cannot start {command[0]}: {error.strerror}\n")
+        sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED)
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
@@ -74,13 +86,13 @@ def _drop_capabilities(libc: ctypes.CDLL) -> None:
     _checked(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)))
 
 
-def _restrict_files(libc: ctypes.CDLL, allowed: list[tuple[str, str]]) -> None:
+def _restrict(libc: ctypes.CDLL, allowed: Iterable[tuple[str, str]], *, connects: bool) -> None:
     version = libc.syscall(CREATE_RULESET, None, 0, ASK_FOR_VERSION)
     if version < 1:
         return  # neither built in nor switched off: there is nothing to ask for
     handled = (1 << KNOWN_RIGHTS.get(version, 16)) - 1
-    wanted = _Ruleset(files=handled, network=0, scopes=SCOPES if version >= 6 else 0)
-    size = ctypes.sizeof(_Ruleset) if version >= 6 else 8
+    wanted = _Ruleset(files=handled, network=0 if connects else BIND_AND_CONNECT, scopes=SCOPES)
+    size = 8 * (1 + (version >= 4) + (version >= 6))  # as many of its members as are known
     ruleset = _checked(libc.syscall(CREATE_RULESET, ctypes.byref(wanted), size, 0))
     for option, path in allowed:
         _allow(libc, ruleset, path, (WRITE if option == "--write" else READ) & handled)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from retrofit.verify.boot import confine
-from retrofit.verify.boot.machine import CONFINE, SYSTEM
+from retrofit import confine
+from retrofit.confined import confined
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 ESCAPED = """
@@ -67,17 +68,12 @@ def directory(tmp_path: Path) -> Path:
 
 
 def escaped(directory: Path, *words: str) -> dict[str, int]:
-    confined = [*CONFINE]
-    for path in (*SYSTEM, sys.prefix, sys.base_prefix, str(directory / "lent")):
-        confined += ["--read", path]
-    confined += ["--write", str(directory / "mine"), "--write", str(directory / "not there"), "--"]
-    finished = subprocess.run(
-        [*confined, *(words or (*PYTHON, ESCAPED, directory))],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+    command = confined(
+        *(words or (*PYTHON, ESCAPED, str(directory))),
+        read=[sys.prefix, sys.base_prefix, directory / "lent"],
+        write=[directory / "mine", directory / "not there"],
     )
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert finished.returncode == 0, finished.stderr
     return dict(json.loads(finished.stdout))
 
@@ -99,3 +95,23 @@ def test_it_has_no_power_of_root_but_over_files(directory: Path) -> None:
     assert not found["change root"]
     assert found["CapEff"] == found["CapPrm"] == confine.KEPT
     assert found["CapInh"] == 0
+
+
+def test_what_is_not_there_is_told_as_by_a_shell(directory: Path) -> None:
+    for program, code, said in (("no-such", 127, "No such file"), (directory, 126, "Permission")):
+        told = subprocess.run(
+            confined(program), capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (told.returncode, told.stdout) == (code, "")
+        assert told.stderr.startswith(f"cannot start {program}: {said}")
+
+
+@needs_landlock
+@pytest.mark.parametrize("connect", [True, False])
+def test_only_who_has_to_connect_can(connect: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ask = f"import socket; socket.create_connection({server.getsockname()!r}, 5)"
+        command = confined(*PYTHON, ask, read=[sys.prefix, sys.base_prefix], connect=connect)
+        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (told.returncode == 0) is connect
+    assert ("PermissionError" in told.stderr) is not connect

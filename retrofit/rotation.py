@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import structlog
@@ -11,7 +11,15 @@ from retrofit.cloud import Glance, Removal
 from retrofit.config import Target
 from retrofit.errors import PublishError
 from retrofit.model import Image, Usage
-from retrofit.plan import Inventory, is_eligible, is_set_aside, is_usable, promoted_image, rotate
+from retrofit.plan import (
+    Inventory,
+    is_eligible,
+    is_set_aside,
+    is_usable,
+    octavia_order,
+    promoted_image,
+    rotate,
+)
 from retrofit.report import RunReport
 from retrofit.survey import take_inventory, usage_where_needed
 
@@ -102,33 +110,37 @@ def demote_others(
         set_aside(glance, image)
     for image in rotation.hide:
         glance.update(image.id, {"os_hidden": True})
-    tag, owner = target.publish.tag, glance.project_id
-    if rotation.demote and glance.octavia_takes(tag, owner=owner) is None:
-        _give_back(target, glance, report, standing, rotation.demote)
+    if rotation.demote:
+        _give_back_if_needed(target, glance, report, promoted)
 
 
-def _give_back(
-    target: Target,
-    glance: Glance,
-    report: RunReport,
-    standing: str | None,
-    demoted: Iterable[Image],
+def _give_back_if_needed(
+    target: Target, glance: Glance, report: RunReport, promoted: str | None
 ) -> None:
-    """Promote again what another machine demoted, or else what we did; nobody's decision is undone.
+    """Promote an image again where others have left Octavia with none since this run demoted some.
 
-    Raises PublishError when it did; says nothing where persons decided against all of them.
+    Either what they demoted, or else what this run did; what a person decided is not undone. Raises
+    PublishError when it did; says nothing where persons decided against all of them.
     """
+    tag = target.publish.tag
+    if glance.octavia_takes(tag, owner=glance.project_id) is not None:
+        return
     images = {image.id: image for image in take_inventory(target, glance).ours(target.name)}
-    for image_id in (standing, *(image.id for image in demoted)):
+    for image_id in (promoted, *report.demoted):
         image = images.get(image_id or "")
-        if image is None or not is_usable(image) or is_set_aside(image, target.publish.tag):
+        if image is None or not is_usable(image) or _was_decided_against(image, tag):
             continue
         promote(target, glance, report, image)
         raise PublishError(
-            f"Octavia found no image: {standing} was demoted while this run demoted the others;"
-            f" {image.id} has its tag again",
-            hint=SHARE_THE_LOCK,
+            f"Octavia found no image: {promoted} was demoted or taken away while the others were"
+            f" demoted; {image.id} has its tag again",
+            hint=f"whatever manages images besides should leave these; {SHARE_THE_LOCK}",
         )
+
+
+def _was_decided_against(image: Image, tag: str) -> bool:
+    """Say whether a person demoted an image, or hid it: what we demote loses its tag as well."""
+    return is_set_aside(image, tag) or (image.hidden and tag in image.tags)
 
 
 def retire(target: Target, glance: Glance, report: RunReport, *, promoted: str | None) -> None:
@@ -137,6 +149,8 @@ def retire(target: Target, glance: Glance, report: RunReport, *, promoted: str |
     Octavia is asked after the demotion: whatever starts from now on starts from another image.
     """
     inventory, standing = _standing(target, glance, promoted)
+    if standing is None and report.demoted:
+        _give_back_if_needed(target, glance, report, promoted)
     used = usage_where_needed(inventory, target, promoted=standing)
     rotation = rotate(inventory, target, promoted=standing, usage=used)
     report.notes.extend(rotation.notes)
@@ -158,13 +172,9 @@ def ask_as_octavia(target: Target, glance: Glance, report: RunReport, promoted: 
     tag = target.publish.tag
     ours = glance.octavia_takes(tag, owner=glance.project_id)
     if ours is None or ours.id != promoted.id:
-        by_us = ours is not None and ours.property("retrofit_target") == target.name
         raise PublishError(
             f"Octavia would take image {ours.id if ours else 'none'}, not {promoted.id}",
-            hint=f"another machine promoted it meanwhile: {SHARE_THE_LOCK}"
-            if by_us
-            else f"another image of this project carries the tag {tag} and was created later:"
-            " remove its tag",
+            hint=_why_not(ours, promoted, target),
         )
     anybody = glance.octavia_takes(tag)
     if anybody is not None and anybody.id != promoted.id:
@@ -172,3 +182,15 @@ def ask_as_octavia(target: Target, glance: Glance, report: RunReport, promoted: 
             f"without amp_image_owner_id Octavia takes image {anybody.id} of project"
             f" {anybody.owner}: set amp_image_owner_id = {glance.project_id} in octavia.conf"
         )
+
+
+def _why_not(taken: Image | None, promoted: Image, target: Target) -> str:
+    """Say how it may be that Octavia takes another image than the promoted one, and the way out."""
+    if taken is None or octavia_order(taken) < octavia_order(promoted):
+        return f"somebody hid {promoted.id}, or took its tag or its data away: run again"
+    if taken.property("retrofit_target") == target.name:
+        return f"another machine promoted it meanwhile: {SHARE_THE_LOCK}"
+    return (
+        f"another image of this project carries the tag {target.publish.tag} and was created later:"
+        " remove its tag"
+    )

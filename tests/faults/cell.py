@@ -46,7 +46,8 @@ def tried(
     was = ordinary(stage)
     ended = act(stage, was)
     found = [f"at once: {said}" for said in violations(stage, was)]
-    taken = "previous" if stage.octavia() == was.promoted else "new"
+    standing = stage.octavia()
+    taken = "none" if standing is None else "previous" if standing == was.promoted else "new"
     found += [f"next run: {said}" for said in _of_the_next_run(stage, was)]
     return Cell(
         step=step,

@@ -18,9 +18,12 @@ HALF_WRITTEN = re.compile(r"\.(tmp|part|partial)$|^\..*\.[0-9]+$")
 """Names that files have until they are whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Before:
-    """What was promoted, and what else Glance held, when nothing had happened yet."""
+    """What was promoted, and what else Glance held, when nothing had happened yet.
+
+    Whoever takes something away after that on purpose takes it from here as well.
+    """
 
     promoted: str | None
     images: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ class Cell:
     exit_code: int | None
     """None where no process lived to give one."""
     ended: str
-    """What Octavia takes afterwards: "previous" or "new", after "killed:" where that happened."""
+    """What Octavia takes afterwards: "previous", "new" or "none"; after "killed:" if it was."""
     violations: tuple[str, ...]
 
     @property
@@ -27,7 +27,7 @@ class Cell:
         """Say in one letter how it ended."""
         if self.violations:
             return "X"
-        return "n" if self.ended.endswith("new") else "p"
+        return {"new": "n", "previous": "p", "none": "0"}[self.ended.rpartition(" ")[2]]
 
 
 def keep(cell: Cell) -> Cell:
@@ -48,6 +48,8 @@ def table_of(cells: Iterable[Cell]) -> Iterator[str]:
         row = (_marks(shown, step, fault) for step in steps)
         yield f"{fault:{width}}  {' '.join(row)}"
     yield "n: new promoted, p: previous stands, X: violation, .: not tried"
+    if any(cell.mark == "0" for cell in shown):
+        yield "0: others took the promoted image away when all was done; the next run heals it"
     for cell in shown:
         for violation in cell.violations:
             yield f"violation: {cell.step} x {cell.fault}: {violation}"
@@ -67,4 +69,4 @@ def print_table(cells: Iterable[Cell]) -> None:
 
 def _marks(cells: list[Cell], step: str, fault: str) -> str:
     found = {cell.mark for cell in cells if (cell.step, cell.fault) == (step, fault)}
-    return next((mark for mark in "Xpn" if mark in found), ".")
+    return next((mark for mark in "X0pn" if mark in found), ".")

@@ -114,7 +114,8 @@ OTHERS: dict[str, Event] = {
     "old image tagged": old_image_tagged,
     "old images gone": old_images_gone,
 }
-FAR_FROM_HOME = frozenset({"newest source gone", "our new image gone"})
+TAKING = (our_new_image_gone, our_new_image_hidden)
+FAR_FROM_HOME = frozenset({"newest source gone", "our new image gone", "our new image hidden"})
 """What somebody took away: the run says so and fails, and the next one makes it good."""
 
 
@@ -152,6 +153,8 @@ class Trial:
                     assert ended.exit_code == 0, ended.stderr
             if event is newest_source_gone:
                 was.images.pop(_newest_source(was))  # it was not we who took that
+            if event in TAKING and (self.step, self.begun) == (STEPS[-1], False):
+                was.promoted = None  # nor that, when all was done
             return ended
 
         return tried(stage, self.step, self.name, act)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from tests.integration.stage import TAG, Stage
 
 HELD = 1.5
 """Seconds for which the removal of a tag is under way: both have looked before the first ends."""
+A_MOMENT = 0.3
+"""Seconds between the two: Glance refuses two changes of one image's properties at once."""
 SIGHT = 10
 """Seconds in which the other one has to come so far."""
 
@@ -49,9 +52,13 @@ class Machines:
         def meet() -> None:
             meeting.wait(SIGHT)
 
+        def meet_on_b() -> None:
+            meet()
+            time.sleep(A_MOMENT)
+
         def be_b() -> None:
             socket.gethostname = lambda: elsewhere
-            driver.at_step(wait, meet, begun=wait == "demote")()
+            driver.at_step(wait, meet_on_b, begun=wait == "demote")()
 
         begun = [
             driver.begin(self.b, *on_b, before=be_b),
@@ -76,7 +83,7 @@ def test_two_runs_that_publish_leave_the_newer_image(machines: Machines) -> None
     ended = machines.both(("run-once",), ("run-once",))
     assert violations(stage, was) == []
     (loser,) = (each for each in ended if each.exit_code != 0)
-    assert loser.exit_code == 7
+    assert loser.exit_code == 7, loser.stderr
     assert "need the same lock.url" in loser.stderr
     assert stage.tagged() - was.images.keys() == {stage.octavia()}
     assert driver.run(stage, "run-once").exit_code == 0
@@ -102,7 +109,8 @@ def test_two_persons_who_want_different_images_leave_one_of_them(machines: Machi
     ended = machines.both(*(("promote", image_id, "--yes") for image_id in wanted))
     assert stage.octavia() in wanted
     assert 7 in {each.exit_code for each in ended}
-    assert "has its tag again" in "".join(each.stderr for each in ended)
+    said = "".join(each.stderr for each in ended)
+    assert "has its tag again" in said, said
     stage.source("20260911")
     assert driver.run(stage, "run-once").exit_code == 0
     assert stage.octavia() in wanted

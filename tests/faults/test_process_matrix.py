@@ -179,6 +179,7 @@ TELLING = (
     Trial(step="build", event="another run here", begun=True),
     Trial(step="verify", event="another run elsewhere", begun=False),
     Trial(step="upload", event="our new image gone", begun=False),
+    Trial(step="demote", event="our new image gone", begun=False),
     Trial(step="fetch", event="newest source gone", begun=True),
 )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from retrofit import confine
-from retrofit.confined import confined
+from retrofit.confined import SYSTEM, confined
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 ESCAPED = """
@@ -115,3 +115,44 @@ def test_only_who_has_to_connect_can(connect: bool) -> None:
         told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (told.returncode == 0) is connect
     assert ("PermissionError" in told.stderr) is not connect
+
+
+OF_AN_OLDER_KERNEL = """
+import sys
+from unittest.mock import patch
+
+sys.path.insert(0, sys.argv[1])
+import confine
+
+libc = confine.ctypes.CDLL(None, use_errno=True)
+
+class Older:
+    prctl, capget, capset = libc.prctl, libc.capget, libc.capset
+
+    def syscall(self, number, *words):
+        if number == confine.CREATE_RULESET and words[2] == confine.ASK_FOR_VERSION:
+            return int(sys.argv[2])
+        return libc.syscall(number, *words)
+
+with patch.object(confine.ctypes, "CDLL", lambda *_, **__: Older()):
+    confine.main(sys.argv[3:])
+"""
+
+
+@needs_landlock
+@pytest.mark.parametrize("older", [-1, 0, 1, 2, 3, 4, 5, 6])
+def test_an_older_kernel_is_asked_for_no_more_than_it_has(older: int, directory: Path) -> None:
+    system = [word for path in (*SYSTEM, "/bin") for word in ("--read", path)]
+    words = [*system, "--read", str(directory / "lent"), "--", "cat"]
+    place = str(Path(confine.__file__).parent)
+    for name in ("lent", "secret"):
+        told = subprocess.run(
+            [sys.executable, "-c", OF_AN_OLDER_KERNEL, place, str(older), *words, directory / name],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        allowed = name == "lent" or older < 1
+        assert told.stdout == (f"what was {name}" if allowed else ""), told.stderr
+        assert (told.returncode == 0) is allowed

@@ -147,6 +147,8 @@ def retire(target: Target, glance: Glance, report: RunReport, *, promoted: str |
     """Delete what retention no longer wants; only reached when nothing in this run failed.
 
     Octavia is asked after the demotion: whatever starts from now on starts from another image.
+    Raises PublishError where others took the promoted image away since, and one that this run
+    demoted has its tag again.
     """
     inventory, standing = _standing(target, glance, promoted)
     if standing is None and report.demoted:

@@ -22,7 +22,7 @@ HELD = 1.5
 """Seconds for which the removal of a tag is under way: both have looked before the first ends."""
 A_MOMENT = 0.3
 """Seconds between the two: Glance refuses two changes of one image's properties at once."""
-SIGHT = 10
+SIGHT = 30
 """Seconds in which the other one has to come so far."""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
 
-from retrofit.cloud import Glance, Removal
+from retrofit.cloud import Glance, MissingImageError, Removal
 from retrofit.config import Target
 from retrofit.errors import PublishError
 from retrofit.model import Image, Usage
@@ -100,16 +101,19 @@ def demote_others(
     inventory, standing = _standing(target, glance, promoted)
     rotation = rotate(inventory, target, promoted=standing, usage=Usage(), seen=seen)
     for image in rotation.demote:
-        if image.property("retrofit_target") == target.name:
-            # Marked first: an image without tag and mark was demoted by somebody else, on purpose.
-            glance.update(image.id, {"retrofit_demoted_at": _now()})
-        glance.untag(image.id, target.publish.tag)
-        report.demoted.append(image.id)
-        log.info("image demoted", image_id=image.id, name=image.name)
+        with suppress(MissingImageError):  # others deleted it meanwhile, which is as good
+            if image.property("retrofit_target") == target.name:
+                # First: an image without tag and mark was demoted by somebody else, on purpose.
+                glance.update(image.id, {"retrofit_demoted_at": _now()})
+            glance.untag(image.id, target.publish.tag)
+            report.demoted.append(image.id)
+            log.info("image demoted", image_id=image.id, name=image.name)
     for image in rotation.set_aside:
-        set_aside(glance, image)
+        with suppress(MissingImageError):
+            set_aside(glance, image)
     for image in rotation.hide:
-        glance.update(image.id, {"os_hidden": True})
+        with suppress(MissingImageError):
+            glance.update(image.id, {"os_hidden": True})
     if rotation.demote:
         _give_back_if_needed(target, glance, report, promoted)
 
@@ -128,7 +132,7 @@ def _give_back_if_needed(
     images = {image.id: image for image in take_inventory(target, glance).ours(target.name)}
     for image_id in (promoted, *report.demoted):
         image = images.get(image_id or "")
-        if image is None or not is_usable(image) or _was_decided_against(image, tag):
+        if image is None or not is_usable(image) or _was_taken_away_by_hand(image, tag):
             continue
         promote(target, glance, report, image)
         raise PublishError(
@@ -138,7 +142,7 @@ def _give_back_if_needed(
         )
 
 
-def _was_decided_against(image: Image, tag: str) -> bool:
+def _was_taken_away_by_hand(image: Image, tag: str) -> bool:
     """Say whether a person demoted an image, or hid it: what we demote loses its tag as well."""
     return is_set_aside(image, tag) or (image.hidden and tag in image.tags)
 

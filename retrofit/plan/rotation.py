@@ -80,18 +80,20 @@ def rotate(
         image.id: why for image in unwanted if (why := _stays(image, inventory, target, usage))
     }
     adopted = inventory.of_the_charm(target) if rules.adopt else []
-    leaving = [
-        image
-        for image in (*others, *adopted)
-        if seen is None or image.id in seen or octavia_order(image) < octavia_order(standing)
-    ]
+
+    def leaves(image: Image) -> bool:
+        known = seen is None or image.id in seen
+        return known or octavia_order(image) < octavia_order(standing)
+
     return Rotation(
-        demote=tuple(image for image in leaving if rules.tag in image.tags),
+        demote=tuple(
+            image for image in (*others, *adopted) if rules.tag in image.tags and leaves(image)
+        ),
         hide=tuple(
             image
-            for image in leaving
+            for image in others
             if rules.hide
-            and image not in adopted
+            and leaves(image)
             and not image.hidden
             and (rules.tag in image.tags or image.property("retrofit_promoted_at"))
         ),

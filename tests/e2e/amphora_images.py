@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -11,14 +10,14 @@ from retrofit.config import BuildSettings
 from retrofit.dib import build, recipe_for
 from tests.devcloud import stock
 from tests.devcloud.places import CACHE, locked
+from tests.e2e.package_access import ca_bundle
 
 Agent = Literal["distro", "pypi"]
 
 
 def build_settings(agent: Agent) -> BuildSettings:
     """Return the settings with which the tests build: the host's CA bundle, and else defaults."""
-    bundle = os.environ.get("SSL_CERT_FILE")
-    return BuildSettings.model_validate({"agent": agent, "ca_bundle": bundle})
+    return BuildSettings.model_validate({"agent": agent, "ca_bundle": ca_bundle()})
 
 
 def amphora_image(agent: Agent, layout: stock.Layout) -> Path:

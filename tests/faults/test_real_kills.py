@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from retrofit.verify import verify
+from tests.e2e.package_access import ca_bundle
 from tests.faults.builds import Builds
 from tests.faults.kills import Blows
 from tests.integration.stage import RETENTION_AT_ONCE, Stage
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def builds(stage: Stage, stock_image: Callable[[str], Path]) -> Builds:
-    bundle = os.environ.get("SSL_CERT_FILE")
+    bundle = ca_bundle()
     stage.toml = SETTINGS + (f'[build]\nca_bundle = "{bundle}"\n' if bundle else "")
     return Builds(stage=stage, stock=stock_image("noble"), verify=verify, runs=1, patience=3600)
 

@@ -40,16 +40,24 @@ class Machines:
     """On the way to the same cloud that holds nothing up."""
 
     def both(
-        self, on_a: tuple[str, ...], on_b: tuple[str, ...], *, wait: str = "demote"
+        self,
+        on_a: tuple[str, ...],
+        on_b: tuple[str, ...],
+        *,
+        wait: str = "demote",
+        in_turn: bool = False,
     ) -> list[driver.Ended]:
         """Run a command on each, both past the point where each has promoted what it wants to.
 
-        On b a command without that step waits after another one, `wait`.
+        On b a command without that step waits after another one, `wait`; `in_turn` it begins when a
+        has promoted.
         """
-        meeting = multiprocessing.get_context("fork").Barrier(2)
+        context = multiprocessing.get_context("fork")
+        meeting, promoted = context.Barrier(2), context.Event()
         elsewhere = f"{socket.gethostname()}-b"
 
         def meet() -> None:
+            promoted.set()
             meeting.wait(SIGHT)
 
         def meet_on_b() -> None:
@@ -60,11 +68,15 @@ class Machines:
             socket.gethostname = lambda: elsewhere
             driver.at_step(wait, meet_on_b, begun=wait == "demote")()
 
-        begun = [
-            driver.begin(self.b, *on_b, before=be_b),
-            driver.begin(self.a, *on_a, before=driver.at_step("demote", meet, begun=True)),
-        ]
-        return [run.ended() for run in reversed(begun)]
+        be_a = driver.at_step("demote", meet, begun=True)
+        if in_turn:
+            a = driver.begin(self.a, *on_a, before=be_a)
+            assert promoted.wait(SIGHT)
+            b = driver.begin(self.b, *on_b, before=be_b)
+        else:
+            b = driver.begin(self.b, *on_b, before=be_b)
+            a = driver.begin(self.a, *on_a, before=be_a)
+        return [a.ended(), b.ended()]
 
 
 @pytest.fixture
@@ -106,7 +118,7 @@ def test_two_persons_who_want_different_images_leave_one_of_them(machines: Machi
     stage = machines.straight
     wanted = [stage.former("20260801", days=10), stage.former("20260805", days=8)]
     stage.promoted("20260911", days=5)
-    ended = machines.both(*(("promote", image_id, "--yes") for image_id in wanted))
+    ended = machines.both(*(("promote", image, "--yes") for image in wanted), in_turn=True)
     assert stage.octavia() in wanted
     assert 7 in {each.exit_code for each in ended}
     said = "".join(each.stderr for each in ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine.py")))
@@ -31,3 +31,10 @@ def confined(
     for path in ("/dev/null", *write):
         options += ["--write", str(path)]
     return [*CONFINE, *options, "--", *map(str, words)]
+
+
+def program_of(words: Sequence[str]) -> str:
+    """Return the program that a command is about: what is confined, not what confines it."""
+    if tuple(words[: len(CONFINE)]) == CONFINE:
+        return words[words.index("--") + 1]
+    return words[0]

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import structlog
 
+from retrofit.confined import program_of
 from retrofit.errors import RetrofitError
 from retrofit.interrupts import uninterrupted
 
@@ -74,7 +75,7 @@ class OutOfTimeError(CommandError):
     """A command was stopped by its time limit, in seconds."""
 
     def __init__(self, argv: Sequence[str], timeout: float) -> None:
-        message = f"{argv[0]} did not finish within {timeout:g} s"
+        message = f"{program_of(argv)} did not finish within {timeout:g} s"
         super().__init__(argv, message, returncode=None)
 
 
@@ -82,7 +83,8 @@ class TooMuchOutputError(CommandError):
     """A command was stopped as it printed more than the limit, in bytes."""
 
     def __init__(self, argv: Sequence[str], most: int) -> None:
-        super().__init__(argv, f"{argv[0]} printed more than {most >> 20} MiB", returncode=None)
+        message = f"{program_of(argv)} printed more than {most >> 20} MiB"
+        super().__init__(argv, message, returncode=None)
 
 
 def _failure(argv: Sequence[str], returncode: int, stderr: str) -> CommandError:
@@ -90,7 +92,7 @@ def _failure(argv: Sequence[str], returncode: int, stderr: str) -> CommandError:
     said = stderr.strip().splitlines()
     tail = f": {said[-1]}" if said else ""
     return CommandError(
-        argv, f"{argv[0]} failed with {how}{tail}", returncode=returncode, stderr=stderr
+        argv, f"{program_of(argv)} failed with {how}{tail}", returncode=returncode, stderr=stderr
     )
 
 

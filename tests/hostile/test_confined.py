@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from retrofit import confine
+from retrofit import confine, process
 from retrofit.confined import SYSTEM, confined
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -156,3 +156,18 @@ def test_an_older_kernel_is_asked_for_no_more_than_it_has(older: int, directory:
         allowed = name == "lent" or older < 1
         assert told.stdout == (f"what was {name}" if allowed else ""), told.stderr
         assert (told.returncode == 0) is allowed
+
+
+@pytest.mark.parametrize(
+    ("script", "limits", "said"),
+    [
+        ("echo so >&2; exit 3", {}, "bash failed with exit code 3: so"),
+        ("sleep 60", {"timeout": 0.5}, "bash did not finish within 0.5 s"),
+    ],
+)
+def test_what_fails_is_the_program_and_not_what_confines_it(
+    script: str, limits: dict[str, float], said: str
+) -> None:
+    with pytest.raises(process.CommandError) as caught:
+        process.run(confined("bash", "-c", script), **{"timeout": 30.0, **limits})
+    assert caught.value.message == said

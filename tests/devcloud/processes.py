@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -17,6 +18,11 @@ from tests.devcloud.places import DevcloudError
 
 STOP_SECONDS = 15.0
 """How long a server may take to stop before it is killed."""
+
+PORTS = range(20000, 32000)
+
+_reserved: list[socket.socket] = []
+"""Tokens of the ports that this process has chosen."""
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Servers that this very process started: it has to reap them."""
@@ -159,8 +165,13 @@ def listen(port: int | None) -> socket.socket:
 
     A server inherits the socket, so that nobody takes the port between choice and use. Free ones
     are looked for below the kernel's range for outgoing connections, which a restart would meet.
+    What is found stays this process's until it ends, also while nobody listens there: other tests
+    run beside this one, and a server that was stopped is to come back where it was.
     """
-    for candidate in [port] if port else range(20000 + os.getpid() % 10000, 32000):
+    first = random.randrange(len(PORTS))  # noqa: S311 -- hides nothing
+    for candidate in [port] if port else [*PORTS[first:], *PORTS[:first]]:
+        if not port and not _reserve(candidate):
+            continue
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -170,4 +181,18 @@ def listen(port: int | None) -> socket.socket:
             continue
         listener.listen(128)
         return listener
-    raise DevcloudError(f"port {port or 'between 20000 and 32000'} on 127.0.0.1 is taken")
+    raise DevcloudError(
+        f"port {port or f'between {PORTS.start} and {PORTS.stop}'} on 127.0.0.1 is taken"
+    )
+
+
+def _reserve(port: int) -> bool:
+    """Take the UDP port of the same number, which only one process can have, as a token."""
+    token = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        token.bind(("127.0.0.1", port))
+    except OSError:
+        token.close()
+        return False
+    _reserved.append(token)
+    return True

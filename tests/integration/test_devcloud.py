@@ -250,6 +250,27 @@ def test_glance_can_be_away_for_a_while(devcloud: Devcloud) -> None:
     devcloud.images()
 
 
+def test_nobody_else_takes_the_port_of_a_glance_that_is_away(devcloud: Devcloud) -> None:
+    port = devcloud.running.glance_port
+    program = (
+        "import sys; from tests.devcloud import processes;"
+        "processes.PORTS = range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2]));"
+        "print(processes.listen(None).getsockname()[1])"
+    )
+
+    def others_choice(among: int) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", program, str(port), str(among)]
+        return subprocess.run(
+            words, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    with devcloud.without_glance():
+        only_this = others_choice(among=1)
+        one_of_many = others_choice(among=50)
+    assert f"between {port} and {port + 1} on 127.0.0.1 is taken" in only_this.stderr
+    assert int(one_of_many.stdout) != port
+
+
 def test_many_clients_at_once_meet_no_locked_database(
     clean_glance: Devcloud, tiny_image: Callable[..., Path]
 ) -> None:

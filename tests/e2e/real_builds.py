@@ -9,6 +9,19 @@ from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.places import CACHE
 from tests.e2e.package_access import ca_bundle
 
+SERVICE_SETTINGS = """\
+[cloud]
+name = "demo"
+[source]
+series = ["noble"]
+allow_os_mismatch = true
+[verify]
+level = "offline"
+[publish]
+retire_after = 0
+"""
+"""What an operator's file says where retrofit is installed for good: paths are the defaults."""
+
 
 def real_builds(
     devcloud: Devcloud, root: Path, **sections: dict[str, Any]

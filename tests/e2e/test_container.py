@@ -18,6 +18,7 @@ from tests.devcloud.places import CACHE, CHECKOUT
 from tests.e2e import leftovers, package_access
 from tests.e2e.operations_page import block_with
 from tests.e2e.podman import Podman, podman
+from tests.e2e.real_builds import SERVICE_SETTINGS
 
 pytestmark = pytest.mark.slow
 
@@ -25,17 +26,6 @@ BASE = "localhost/debian-of-this-machine"
 IMAGE = "localhost/retrofit"
 BUILD_CA = "/run/build-ca.pem"
 STOP_SECONDS = 60.0
-SETTINGS = """\
-[cloud]
-name = "demo"
-[source]
-series = ["noble"]
-allow_os_mismatch = true
-[verify]
-level = "offline"
-[publish]
-retire_after = 0
-"""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +64,7 @@ def site(tmp_path: Path, devcloud: Any, clean_glance: None) -> Path:
     """Directories to give to a container, configured for the development cloud."""
     for name in ("etc", "openstack", "state", "logs"):
         (tmp_path / name).mkdir()
-    settings = SETTINGS
+    settings = SERVICE_SETTINGS
     bundle = package_access.ca_bundle()
     if bundle is not None:
         (tmp_path / "etc" / "ca.pem").write_bytes(bundle.read_bytes())

@@ -17,6 +17,7 @@ from tests.devcloud.mirror import Mirror
 from tests.devcloud.places import CACHE, CHECKOUT
 from tests.e2e import leftovers
 from tests.e2e.operations_page import block_with
+from tests.e2e.real_builds import SERVICE_SETTINGS
 from tests.e2e.real_systemd import CA, PROGRAMS, Machine, machine
 
 pytestmark = pytest.mark.slow
@@ -25,17 +26,6 @@ pytestmark = pytest.mark.slow
 BUILD_BEGINS = 1200.0
 SETTLE = 120.0
 CONFIG = "/etc/retrofit/retrofit.toml"
-SETTINGS = """\
-[cloud]
-name = "demo"
-[source]
-series = ["noble"]
-allow_os_mismatch = true
-[verify]
-level = "offline"
-[publish]
-retire_after = 0
-"""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +60,7 @@ def host(tmp_path: Path, wheel: Path) -> Iterator[Machine]:
 def configured(host: Machine, devcloud: Any, clean_glance: None) -> Machine:
     """That machine, configured for the development cloud."""
     host.write("/etc/openstack/clouds.yaml", devcloud.clouds_yaml.read_text(), mode=0o600)
-    settings = SETTINGS
+    settings = SERVICE_SETTINGS
     if host.run("test", "-f", CA, check=False).returncode == 0:
         settings += f'[build]\nca_bundle = "{CA}"\n'
     host.write(CONFIG, settings, mode=0o640)
@@ -198,7 +188,7 @@ def test_worker_is_started_reloaded_watched_and_stopped(configured: Machine) -> 
     host.systemctl("reload", unit)
     until(lambda: "configuration refused" in host.journal("-t", "retrofit"))
     assert host.systemctl("is-active", unit) == "active"
-    host.write(CONFIG, SETTINGS)
+    host.write(CONFIG, SERVICE_SETTINGS)
 
     # Killed, or hanging longer than its watchdog allows: a new one takes its place.
     host.run("mkdir", "-p", f"/run/systemd/system/{unit}.d")

@@ -1,6 +1,29 @@
 """What every test of hostile input may ask for."""
 
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.disks import SIZE
 from tests.hostile.door import door
 from tests.hostile.victim import victim
+from tests.unit import disks
 
-__all__ = ["door", "victim"]
+__all__ = ["door", "source", "stock", "victim"]
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a sound disk, small and laid out like Ubuntu's; never written to."""
+    return disks.jammy(tmp_path_factory.mktemp("stock") / "stock.img", size=SIZE)
+
+
+@pytest.fixture
+def source(stock: Path, tmp_path: Path) -> Path:
+    """Copy the sound disk, for a test to do with as it likes."""
+    copy = tmp_path / "source.img"
+    shutil.copyfile(stock, copy)
+    return copy

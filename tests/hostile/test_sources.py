@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -382,18 +381,6 @@ OS_RELEASES = (
     ),
     Case(name="os-release is binary", make=lambda p: os_release(p, os.urandom(9999)), says="no "),
 )
-
-
-@pytest.fixture(scope="session")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.jammy(tmp_path_factory.mktemp("stock") / "stock.img", size=hostile.SIZE)
-
-
-@pytest.fixture
-def source(stock: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "source.img"
-    shutil.copyfile(stock, copy)
-    return copy
 
 
 def refused(door: Door, source: Path, case: Case) -> list[list[str]]:

@@ -82,18 +82,6 @@ OTHERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return disks.jammy(tmp_path_factory.mktemp("stock") / "stock.img", size=hostile.SIZE)
-
-
-@pytest.fixture
-def source(stock: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "source.img"
-    shutil.copyfile(stock, copy)
-    return copy
-
-
 ROOT = f"{ROOT_AT}:{ROOT_SIZE}:ext4:/"
 # Of `disks.noble`, as large as it is here.
 ROOT_AND_BOOT = f"{28 * MIB}:{35 * MIB}:ext4:/ {12 * MIB}:{16 * MIB}:ext4:/boot"

@@ -28,7 +28,7 @@ from tests.faults.detour import REGION, Detour
 from tests.faults.proxy import Fault, Proxy, Request, proxying
 
 CONTENT = bytes(range(256)) * 4
-TIMEOUT = 1.0
+TIMEOUT = 2.0
 BROKEN = requests.exceptions.ConnectionError
 
 
@@ -333,7 +333,7 @@ def test_ends_whatever_is_still_going_on(work: Work) -> None:
         while len(between.hit) < len(waiting) and time.monotonic() < deadline:
             time.sleep(0.01)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 5
     for client in clients:
         client.join(5)
     assert len(errors) == len(waiting)

@@ -84,8 +84,8 @@ def test_stdin_is_closed_unless_given() -> None:
 def test_time_limit_ends_the_whole_group(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
-    with pytest.raises(process.CommandError, match=r"did not finish within 1 s") as caught:
-        logged(f"sleep 100 & echo $$ $! > {pids}; wait", tmp_path / "log", timeout=1)
+    with pytest.raises(process.CommandError, match=r"did not finish within 2 s") as caught:
+        logged(f"sleep 100 & echo $$ $! > {pids}; wait", tmp_path / "log", timeout=2)
     assert caught.value.returncode is None
     assert time.monotonic() - began < 10
     assert not any(is_alive(pid) for pid in pids_in(pids))
@@ -93,8 +93,8 @@ def test_time_limit_ends_the_whole_group(tmp_path: Path) -> None:
 
 def test_time_limit_of_a_short_command_ends_it(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    with pytest.raises(process.CommandError, match=r"did not finish within 0\.5 s"):
-        process.run(shell(f"sleep 100 & echo $$ $! > {pids}; wait"), timeout=0.5)
+    with pytest.raises(process.CommandError, match=r"did not finish within 2 s"):
+        process.run(shell(f"sleep 100 & echo $$ $! > {pids}; wait"), timeout=2)
     assert not any(is_alive(pid) for pid in pids_in(pids))
 
 
@@ -157,7 +157,7 @@ def test_command_that_ignores_term_is_killed(
     pids = tmp_path / "pids"
     with pytest.raises(process.CommandError, match="did not finish"):
         logged(f"trap '' TERM; echo $$ > {pids}; while :; do sleep 1; done", tmp_path / "log",
-               timeout=0.5)  # fmt: skip
+               timeout=2)  # fmt: skip
     assert not any(is_alive(pid) for pid in pids_in(pids))
 
 

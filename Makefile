@@ -72,7 +72,11 @@ $(CLOUD_VENV)/.installed: requirements/devcloud.txt
 	@mkdir -p .cache && touch $@
 
 .PHONY: setup-all
-setup-all: .cache/packages-installed-all
+setup-all: .cache/packages-installed-all $(VENV)/.installed-fuzz
+
+$(VENV)/.installed-fuzz: requirements/fuzz.txt $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@touch $@
 
 .cache/packages-installed-all: bindep.txt .cache/packages-installed
 	@missing=$$($(BIN)/bindep -b test test-all || true); \
@@ -89,6 +93,8 @@ lock: ## Pin the dependencies anew (needs uv)
 		--no-header --no-annotate pyproject.toml --all-extras -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate pyproject.toml --all-extras --group test -c requirements/run.txt -o requirements/test.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --group fuzz -c requirements/test.txt -o requirements/fuzz.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate requirements/build.in -c requirements/test.txt -o requirements/build.txt
 

@@ -21,6 +21,7 @@ from retrofit.errors import CloudError
 from retrofit.model import Amphora, Fleet, LoadBalancer, Usage
 from retrofit.octavia_conf import mismatches
 from retrofit.patience import first_line
+from retrofit.times import read_time
 
 __all__ = ["Octavia", "fleet", "mismatches", "usage"]
 
@@ -196,8 +197,10 @@ def _moment(stamp: str | None) -> datetime:
     """Read a time of Octavia's, which is UTC and does not say so."""
     if not stamp:
         return UNDATED
-    moment = datetime.fromisoformat(stamp)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = read_time(stamp)
+    if moment is None:
+        raise ValueError(f"{stamp!r} is no time")
+    return moment
 
 
 def _image_tag(profile: Mapping[str, Any]) -> str | None:

@@ -58,6 +58,8 @@ def wanted_by_octavia(target: Target) -> Wanted | str | None:
         return parse(text, file)
     except configparser.Error as error:
         return f"{file} is not a configuration of Octavia's: {str(error).splitlines()[0]}"
+    except AttributeError:  # configparser stumbles over a line that continues a bare word
+        return f"{file} is not a configuration of Octavia's: a line continues one without a value"
 
 
 def parse(text: str, file: Path) -> Wanted:

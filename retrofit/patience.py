@@ -101,8 +101,9 @@ def retry_after(said: str | None) -> float | None:
     """Return seconds: the header holds a number of them, or a date (RFC 9110, 10.2.3)."""
     if said is None:
         return None
-    if re.fullmatch(r"\d{1,9}", said.strip()):
-        return float(said)
+    seconds = said.strip()
+    if re.fullmatch(r"\d{1,9}", seconds):
+        return float(seconds)
     try:
         until = parsedate_to_datetime(said)
         if until.tzinfo is None:

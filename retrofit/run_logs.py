@@ -15,6 +15,7 @@ import structlog
 
 from retrofit import state
 from retrofit.errors import ConfigError
+from retrofit.past_report import past_report
 from retrofit.report import RunReport
 
 log = structlog.get_logger(__name__)
@@ -119,10 +120,9 @@ def reports(logs: Path) -> Iterator[dict[str, Any]]:
 def read_report(directory: Path) -> dict[str, Any] | None:
     """Read the report of a run; None while it runs, or when nobody can read it."""
     try:
-        report = json.loads((directory / REPORT).read_text())
+        return past_report(json.loads((directory / REPORT).read_text()))
     except (OSError, ValueError, RecursionError):
         return None
-    return report if isinstance(report, dict) else None
 
 
 def find_run(logs: Path, name: str) -> Path:

@@ -220,6 +220,7 @@ def _by_metadata(image: Image) -> Vouched | _Unreachable:
             if re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", str(said.get(algorithm)))
         }
         size = int(said["size"]) if "size" in said else None
+        ftype = str(said.get("ftype"))
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return _Unreachable(reason="its simplestreams_metadata cannot be read", hint=hint)
     if not hashes:
@@ -231,7 +232,7 @@ def _by_metadata(image: Image) -> Vouched | _Unreachable:
         hashes=hashes,
         size=size,
     )
-    return _converted(image, str(said.get("ftype")), found) or found
+    return _converted(image, ftype, found) or found
 
 
 def _converted(image: Image, ftype: str, found: Vouched) -> _Unreachable | None:

@@ -20,6 +20,7 @@ from retrofit.config import NotifySettings
 from retrofit.deadline import deadline
 from retrofit.notify.outbox import Letter, Outbox
 from retrofit.redaction import MASK, redacted
+from retrofit.times import read_time
 
 log = structlog.get_logger(__name__)
 
@@ -118,11 +119,8 @@ def _attempt(
 
 
 def _is_too_late(letter: Letter, settings: NotifySettings, now: datetime) -> bool:
-    try:
-        at = datetime.fromisoformat(letter.change["at"])
-    except (KeyError, TypeError, ValueError):
-        return True
-    return now - at > timedelta(hours=settings.give_up_after)
+    at = read_time(letter.change.get("at"))
+    return at is None or now - at > timedelta(hours=settings.give_up_after)
 
 
 def _bring(name: str, letter: Letter, settings: NotifySettings) -> None:

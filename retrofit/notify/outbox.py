@@ -13,6 +13,7 @@ from typing import Any
 from retrofit import state
 from retrofit.config import Settings
 from retrofit.places import make_place
+from retrofit.times import read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,6 @@ def _read(path: Path) -> Letter | None:
     record = state.read(path)
     try:
         assert record is not None  # noqa: S101  (as good as a KeyError)
-        next_try = record["next_try"]
         change = dict(record["change"])
         return Letter(
             path=path,
@@ -125,8 +125,8 @@ def _read(path: Path) -> Letter | None:
             change={**change, "id": str(change["id"])},
             to=tuple(map(str, record["to"])),
             attempts=int(record["attempts"]),
-            next_try=datetime.fromisoformat(next_try) if next_try else None,
+            next_try=read_time(record["next_try"]),
             last_error=record["last_error"],
         )
-    except (AssertionError, KeyError, TypeError, ValueError):
+    except (AssertionError, KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -12,7 +12,6 @@ from retrofit.overview.cloud import ask
 from retrofit.overview.document import overview, standing
 from retrofit.overview.facts import CloudFacts, Going, LocalFacts
 from retrofit.overview.local import look, waiting_letters
-from retrofit.overview.past import past_run
 from retrofit.overview.words import STATES
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "look",
     "overview",
     "overview_now",
-    "past_run",
     "standing",
     "standings",
     "waiting_letters",

@@ -9,8 +9,9 @@ from typing import Any
 
 from retrofit import __version__
 from retrofit.config import Settings, Target
-from retrofit.overview.facts import CloudFacts, LocalFacts, moment
+from retrofit.overview.facts import CloudFacts, LocalFacts
 from retrofit.overview.words import STATES, State, next_sentence, summary
+from retrofit.times import read_time
 
 VERSION = 1
 """Of the form of the document; keys are only added within one."""
@@ -153,7 +154,7 @@ def _is_stale(
     promoted = document["promoted"]
     if promoted and promoted["age_days"] >= settings.notify.too_old:
         return True
-    success = moment(document["last_success_at"])
+    success = read_time(document["last_success_at"])
     limit = timedelta(hours=settings.web.healthy_within)
     return bool(has_run and not document["paused"] and (success is None or now - success > limit))
 
@@ -164,7 +165,7 @@ def health(
     """Say whether every target had a successful run in time; a paused one is excused."""
     hours, reasons = settings.web.healthy_within, []
     for document in targets:
-        success = moment(document["last_success_at"])
+        success = read_time(document["last_success_at"])
         # Whoever just began to look has not seen what was forgotten before.
         if document["paused"] or now - (success or since) <= timedelta(hours=hours):
             continue
@@ -206,7 +207,7 @@ def _aged(image: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] | No
     """Count ages at `now`: what the cloud said may have been some time ago."""
     if image is None:
         return None
-    created, published = moment(image["created_at"]), source_published(image)
+    created, published = read_time(image["created_at"]), source_published(image)
     return {
         **image,
         "age_days": _days(created, now),
@@ -219,7 +220,7 @@ def _next_run(cloud: CloudFacts, local: LocalFacts, now: datetime) -> dict[str, 
     schedule, planned = local.schedule or {}, cloud.plan or {}
     keys = ("action", "reasons", "notes", "source", "promote", "demote", "retire", "held_back_by")
     document = {
-        "at": _iso(moment(schedule.get("next_run"))),
+        "at": _iso(read_time(schedule.get("next_run"))),
         "trigger": schedule.get("trigger"),
         **{key: planned.get(key) for key in keys},
         "error": planned.get("error"),
@@ -230,15 +231,15 @@ def _next_run(cloud: CloudFacts, local: LocalFacts, now: datetime) -> dict[str, 
 def _last_success(local: LocalFacts) -> str | None:
     """Return when a run last succeeded, from the record or else from the logs that are kept."""
     if local.chronicle.last_success_at:
-        return _iso(moment(local.chronicle.last_success_at))
+        return _iso(read_time(local.chronicle.last_success_at))
     found = (each for each in local.reports if _is_run(each) and each["outcome"] in SUCCEEDED)
     report = next(found, None)
-    begun = None if report is None else moment(report["started_at"])
+    begun = None if report is None else read_time(report["started_at"])
     return None if begun is None or report is None else _iso(begun + _length(report))
 
 
 def _brief(report: Mapping[str, Any], local: LocalFacts) -> dict[str, Any]:
-    begun = moment(report["started_at"])
+    begun = read_time(report["started_at"])
     return {
         **{key: report.get(key) for key in BRIEF},
         "action": report.get("action") or "run",
@@ -255,7 +256,7 @@ def _length(report: Mapping[str, Any]) -> timedelta:
 
 def _in_force(pause: Mapping[str, Any] | None, now: datetime) -> Mapping[str, Any] | None:
     """Drop a pause that ended since the cloud was asked."""
-    until = moment((pause or {}).get("until"))
+    until = read_time((pause or {}).get("until"))
     return None if until is not None and until <= now else pause
 
 

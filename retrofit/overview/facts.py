@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from retrofit.chronicle import Chronicle
-from retrofit.times import read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +46,3 @@ class CloudFacts:
     plan: Mapping[str, Any] | None = None
     audit: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
-
-
-def moment(text: Any) -> datetime | None:
-    """Read a time in UTC; None for what is none."""
-    read = read_time(text)
-    return None if read is None else read.astimezone(UTC)

@@ -17,9 +17,9 @@ from retrofit.chronicle import read_chronicle
 from retrofit.config import Settings
 from retrofit.lock import lock_name
 from retrofit.notify.outbox import Outbox
-from retrofit.overview.facts import Going, LocalFacts, moment
-from retrofit.overview.past import past_run
+from retrofit.overview.facts import Going, LocalFacts
 from retrofit.run_logs import REPORT, events, read_report, run_directories
+from retrofit.times import read_time
 
 TIMETABLE = "schedule.json"
 """Where the worker writes when it runs what."""
@@ -109,7 +109,7 @@ def _written(directory: Path) -> int | None:
 @lru_cache(maxsize=512)
 def _report(directory: Path, _written: int) -> dict[str, Any] | None:
     """Read a report once: whoever looks every few seconds finds most of them unchanged."""
-    return past_run(read_report(directory))
+    return read_report(directory)
 
 
 def _going(
@@ -132,7 +132,7 @@ def _going(
                 doing=str(steps[-1].get("step")) if steps else None,
             )
     since = schedule.get(target, {}).get("running_since")
-    return Going(run_id=None, since=moment(since), doing=None)
+    return Going(run_id=None, since=read_time(since), doing=None)
 
 
 def _begun(run_id: str) -> datetime | None:

@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import Any, Literal
 
 from retrofit.config import Settings
-from retrofit.overview.facts import moment
+from retrofit.times import read_time
 
 State = Literal[
     "running",
@@ -68,7 +68,7 @@ def summary(document: Mapping[str, Any], settings: Settings, *, now: datetime) -
 
 def next_sentence(planned: Mapping[str, Any], *, now: datetime) -> str:
     """Say when the next run is, what it will do, and why."""
-    at = moment(planned["at"])
+    at = read_time(planned["at"])
     if at is None:
         start = "No worker runs here: the next run, by a timer or a person,"
     elif at <= now:
@@ -124,7 +124,7 @@ def _what_stands(document: Mapping[str, Any]) -> str:
 
 def _running(document: Mapping[str, Any], now: datetime) -> str:
     going = document["running"]
-    since = moment(going["since"])
+    since = read_time(going["since"])
     begun = f" since {clock(since, now)}" if since else ""
     doing = f", now at the step {going['doing']}" if going["doing"] else ""
     after = " The one before failed." if {"failed", "waiting"} & set(document["states"]) else ""
@@ -132,7 +132,7 @@ def _running(document: Mapping[str, Any], now: datetime) -> str:
 
 
 def _unreachable(document: Mapping[str, Any], stands: str, now: datetime) -> str:
-    error, asked = document["cloud_error"], moment(document["asked_at"])
+    error, asked = document["cloud_error"], read_time(document["asked_at"])
     if error is None:
         return "The cloud has not been asked yet."
     said = f"The cloud does not answer: {_sentence(error['message'])}"
@@ -140,7 +140,7 @@ def _unreachable(document: Mapping[str, Any], stands: str, now: datetime) -> str
 
 
 def _paused(pause: Mapping[str, Any]) -> str:
-    until = moment(pause["until"])
+    until = read_time(pause["until"])
     end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until somebody resumes it"
     return f"Paused by {pause['by']} {end}: {_sentence(pause['reason'])}"
 
@@ -149,7 +149,7 @@ def _waiting(document: Mapping[str, Any]) -> str:
     failing = document["failing"]
     if failing is None:
         return f"Builds fail: {_error_of(document)}"
-    retry = moment(failing["retry_at"])
+    retry = read_time(failing["retry_at"])
     when = f"tried again from {retry:%Y-%m-%d %H:%M} UTC" if retry else "tried again later"
     return f"Builds fail ({failing['count']} times), {when}: {_sentence(failing['message'])}"
 
@@ -158,7 +158,7 @@ def _stale(document: Mapping[str, Any], settings: Settings, now: datetime) -> st
     image = document["promoted"]
     if image is not None and image["age_days"] >= settings.notify.too_old:
         return f"The promoted image is older than {settings.notify.too_old} days."
-    success = moment(document["last_success_at"])
+    success = read_time(document["last_success_at"])
     since = f"since {clock(success, now)}" if success else "that is known here"
     return f"No run has succeeded {since}."
 

@@ -258,7 +258,7 @@ class Part:
             known = json.loads(self._origin.read_text())
             same = known["url"] == self._url and self._path.stat().st_size <= self._size
             validator, pieces = known["validator"], int(known["pieces"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             same, validator, pieces = False, None, 0
         if not same:
             self.forget()

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from retrofit.overview import STATES, past_run
-from retrofit.overview.facts import moment
+from retrofit.overview import STATES
 from retrofit.overview.words import HOW_VERIFIED, age
+from retrofit.times import read_time
 from retrofit.visible import visible
 
 BAR = 1000.0
@@ -79,9 +79,8 @@ def run_page(
     run_id: str, report: Mapping[str, Any] | None, files: Sequence[tuple[str, int]]
 ) -> str:
     """Return the page of one run; `files` are names and sizes in bytes."""
-    told = past_run(report)
     page = _environment().get_template("run.html")
-    return page.render(run_id=run_id, report=told, files=files)
+    return page.render(run_id=run_id, report=report, files=files)
 
 
 def look_of(state: str) -> str:
@@ -130,7 +129,7 @@ def duration(seconds: float | None) -> str:
 
 def time_tag(text: Any) -> Markup | str:
     """Show a time for people and for machines."""
-    when = moment(text)
+    when = read_time(text)
     if when is None:
         return "unknown"
     tag = Markup('<time datetime="{}">{}</time>')

@@ -44,6 +44,31 @@ def test_reports_come_newest_first_and_broken_ones_are_passed_over(tmp_path: Pat
     assert [report["run_id"][13:15] for report in reports(tmp_path)] == ["03", "02", "01"]
 
 
+def test_of_a_report_all_that_is_relied_on_is_there_in_its_form(tmp_path: Path) -> None:
+    little = {"run_id": "r", "target": "t", "outcome": "failed", "started_at": "2026-11-22T12:00"}
+    steps = [
+        {"name": "build", "seconds": 2.5},
+        {"name": "fetch", "seconds": float("inf")},
+        {"name": "verify"},
+        "upload",
+    ]
+    for odd in ({}, {"steps": steps, "source": "?", "reasons": "x", "error": ["e"]}):
+        (tmp_path / REPORT).write_text(json.dumps({**little, **odd, "later": 1}))
+        report = read_report(tmp_path)
+        assert report is not None
+        assert report["steps"] == ([{"name": "build", "seconds": 2.5}] if odd else [])
+        assert (report["source"], report["reasons"], report["error"]) == (None, [], None)
+        assert report["later"] == 1
+
+
+@pytest.mark.parametrize("key", ["run_id", "target", "outcome", "started_at"])
+def test_what_says_no_run_is_no_report(tmp_path: Path, key: str) -> None:
+    report = finished(tmp_path, 1, "published")
+    file = report.log_dir / REPORT
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: None}))
+    assert read_report(report.log_dir) is None
+
+
 def test_idle_runs_never_push_out_the_logs_of_those_that_worked(tmp_path: Path) -> None:
     finished(tmp_path, 1, "failed")
     for number in range(2, 30):

@@ -28,7 +28,8 @@ def ran(settings: Settings, begun: datetime, target: str | None, **more: Any) ->
     directory = settings.paths.logs / name
     directory.mkdir()
     if target is not None:
-        report = {"target": target, "started_at": begun.isoformat(), **more}
+        told = {"run_id": name, "target": target, "outcome": "published"}
+        report = {**told, "started_at": begun.isoformat(), **more}
         (directory / "report.json").write_text(json.dumps(report))
 
 

@@ -129,11 +129,12 @@ def agent_state(said: str) -> Agent | None:
     for block in rest.strip().split("\n\n"):
         fields = dict(line.partition("=")[::2] for line in block.splitlines())
         if fields.get("LoadState") == "loaded":
+            count = fields.get("NRestarts", "")
             return Agent(
                 system=system.strip(),
                 unit=fields.get("Id", ""),
                 state=fields.get("ActiveState", ""),
-                restarts=int(fields.get("NRestarts") or 0),
+                restarts=int(count) if re.fullmatch(r"[0-9]{1,9}", count) else 0,
             )
     return None
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from retrofit.overview.facts import moment
+from retrofit.times import read_time
+
+LONGEST_STEP = 10**7
+"""Seconds; longer than a step ever takes, and still a number that a date can be moved by."""
+MOST_STEPS = 1000
 
 
-def past_run(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def past_report(report: Any) -> dict[str, Any] | None:
     """Return a report with all that is relied on in its form; None for what is none of ours."""
-    if report is None or moment(report.get("started_at")) is None:
+    if not isinstance(report, Mapping) or read_time(report.get("started_at")) is None:
         return None
     if not all(isinstance(report.get(key), str) for key in ("run_id", "target", "outcome")):
         return None
@@ -24,8 +28,8 @@ def past_run(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "source": _record(report.get("source"), product="unknown", version="unknown", id=None),
         "steps": [
             {"name": step["name"], "seconds": step["seconds"]}
-            for step in _records(report.get("steps"))
-            if isinstance(step.get("name"), str) and isinstance(step.get("seconds"), int | float)
+            for step in _records(report.get("steps"))[:MOST_STEPS]
+            if isinstance(step.get("name"), str) and _is_a_length(step.get("seconds"))
         ],
         "error": _record(report.get("error"), code="internal", message="unknown", hint=None),
         "verification": _verification(report.get("verification")),
@@ -55,6 +59,11 @@ def _records(value: Any) -> list[Mapping[str, Any]]:
 
 def _texts(value: Any) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _is_a_length(value: Any) -> bool:
+    """Say whether a step may have taken so long; json reads NaN, and numbers of any length."""
+    return isinstance(value, int | float) and 0 <= value <= LONGEST_STEP
 
 
 def _text(value: Any, default: str) -> str:

@@ -27,6 +27,7 @@ from retrofit.chronicle import Chronicle
 from retrofit.cloud.image import as_image
 from retrofit.cloud.requesting import Requests
 from retrofit.config import BuildSettings, Settings, SourceSettings, Target
+from retrofit.dib.build_log import SHOWN, PhaseReader, lines_that_matter, redact
 from retrofit.dib.plan import mkfs_options
 from retrofit.disk import gpt
 from retrofit.disk.ext4 import parse_superblock
@@ -285,6 +286,20 @@ def guest(data: bytes) -> None:
     if now is not None:
         hopelessness(now, now)
     listening(said, 22)
+
+
+@parser("build-log")
+def build_log(data: bytes) -> None:
+    """What the programs of an image chose to print while it was built."""
+    file, told = _file("build.log", data), list[float]()
+    reader = PhaseReader(lambda _doing, fraction: told.append(fraction), begin=0.0, end=1.0)
+    for line in _text(data).splitlines():
+        reader(line)
+    assert all(0.0 <= fraction <= 1.0 for fraction in told)
+    assert len(lines_that_matter(file)) <= SHOWN
+    redact(file)
+    if b"://" not in data:
+        assert file.read_bytes() == data
 
 
 @cache

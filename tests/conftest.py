@@ -8,9 +8,10 @@ import pytest
 from hypothesis import settings
 
 from retrofit import patience
+from tests.thoroughness import THOROUGH
 
 # Speed is for benchmarks; a busy machine fails no test.
-settings.register_profile("patient", deadline=None)
+settings.register_profile("patient", deadline=None, derandomize=not THOROUGH)
 settings.load_profile("patient")
 
 # A shell that starts us in the background ignores Ctrl-C for us and all that we start, and a

@@ -8,9 +8,12 @@ from contextlib import suppress
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tests.thoroughness import THOROUGH
+
 EXAMPLES = 150
-fast = settings(max_examples=EXAMPLES, deadline=None, database=None)
-few = settings(max_examples=25, deadline=None, database=None)
+_TIMES = 40 if THOROUGH else 1
+fast = settings(max_examples=EXAMPLES * _TIMES, database=None)
+few = settings(max_examples=25 * _TIMES, database=None)
 
 # Hostile words: what has broken parsers before.
 WORDS = st.sampled_from(

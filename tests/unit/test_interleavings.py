@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -46,12 +45,12 @@ from retrofit.model import BuiltImage, Check, Outcome, Verdict
 from retrofit.pausing import order_by_me, pause_of, remove_pause, write_pause
 from retrofit.plan import UNFINISHED, is_usable
 from retrofit.report import RunReport
+from tests.thoroughness import THOROUGH
 from tests.unit.memory_glance import Fault, KilledError, MemoryGlance
 from tests.unit.others import ACTS, DISK, Others, pick
 from tests.unit.witness import TAG, Witness
 from tests.unit.world import World
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 # At which of our calls. A run looks, creates, uploads and tags within the first fifteen.
 when = st.integers(0, 14) | st.integers(0, 45)
 interference = st.lists(st.tuples(when, st.sampled_from(ACTS), st.integers(0, 5)), max_size=3)

@@ -173,12 +173,8 @@ def prune(logs: Path, *, keep: int) -> None:
 
 def _target_of_idle(directory: Path) -> str | None:
     """Return the target of a run that found nothing to do; None for one that did something."""
-    try:
-        report = json.loads((directory / REPORT).read_text())
-        idle = report["outcome"] in IDLE
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return str(report.get("target")) if idle else None
+    report = read_report(directory)
+    return report["target"] if report is not None and report["outcome"] in IDLE else None
 
 
 def run_directories(logs: Path) -> list[Path]:

@@ -23,14 +23,14 @@ def last_runs(settings: Settings) -> dict[str, datetime]:
         report = read_report(directory)
         if report is None or len(found) == len(wanted):
             break
-        target = report.get("target")
-        if target in wanted and report.get("action", "run") == "run":
-            found.setdefault(str(target), _begun(report))
+        target = report["target"]
+        if target in wanted and report["action"] == "run":
+            found.setdefault(target, _begun(report))
     return {target: begun for target, begun in found.items() if begun is not None}
 
 
 def _begun(report: dict[str, Any]) -> datetime | None:
-    error = report.get("error")
-    if isinstance(error, dict) and error.get("code") == InterruptedRunError.code:
+    error = report["error"]
+    if error is not None and error["code"] == InterruptedRunError.code:
         return None
-    return read_time(report.get("started_at"))
+    return read_time(report["started_at"])

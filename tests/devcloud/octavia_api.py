@@ -120,7 +120,7 @@ class Octavia:
         self._have("garble", amphora)
 
     def clear(self) -> None:
-        """Leave neither load balancers nor amphorae."""
+        """Leave no load balancers, amphorae or flavors."""
         self._have("clear")
 
     def _have(self, done: str, *given: Any) -> None:

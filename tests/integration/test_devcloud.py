@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -286,6 +289,20 @@ def test_many_clients_at_once_meet_no_locked_database(
     clients = [subprocess.Popen(argv, cwd=CHECKOUT) for _ in range(4)]
     assert [client.wait(120) for client in clients] == [0] * 4
     assert [image["tags"] for image in clean_glance.images()] == [["seen"]] * 20
+
+
+def test_the_first_logins_of_a_day_meet_no_locked_database(devcloud: Devcloud) -> None:
+    def log_in(_number: int) -> str | None:
+        return Devcloud(running=devcloud.running).session().get_token()
+
+    with ThreadPoolExecutor(8) as many:
+        for _morning in range(8):
+            # Keystone writes it at a login, when it is not today: those of a running test suite at
+            # midnight, for one.
+            keystone = sqlite3.connect(devcloud.state / "keystone" / "keystone.db", timeout=30)
+            with closing(keystone), keystone:
+                keystone.execute("UPDATE user SET last_active_at = '2000-01-01'")
+            assert all(many.map(log_in, range(8)))
 
 
 MMDEBSTRAPS = stock.Archive(main="http://10.0.0.2/debian", security="http://10.0.0.2/security")

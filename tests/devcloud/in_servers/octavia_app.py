@@ -10,7 +10,6 @@ import functools
 import itertools
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +18,21 @@ CONF_FILE = Path(os.environ["OCTAVIA_CONF"])
 sys.argv = ["octavia-api", "--config-file", str(CONF_FILE)]
 
 import oslo_messaging  # noqa: E402
+import sqlite_writers  # noqa: E402
 from octavia.common import config, constants, rpc  # noqa: E402, F401  (config registers options)
 from octavia.compute.drivers.noop_driver import driver as compute  # noqa: E402
 from octavia.image.drivers.glance_driver import ImageManager  # noqa: E402
 from octavia.network.drivers.noop_driver import driver as network  # noqa: E402
 from oslo_config import cfg  # noqa: E402
-from sqlalchemy import Connection, event  # noqa: E402
-from sqlalchemy.engine import Engine, make_url  # noqa: E402
+from sqlalchemy.engine import make_url  # noqa: E402
 
 # Octavia sets ten seconds, which SQLAlchemy refuses for a file; a configuration cannot say none.
 cfg.CONF.set_default("pool_timeout", None, group="database")
 
 
-_thread = threading.local()
-
-
-@event.listens_for(Engine, "begin")  # type: ignore[untyped-decorator, unused-ignore]
-def _take_write_lock(connection: Connection) -> None:
-    """Begin as glance_app.py does, and for its reason.
-
-    Not in the no-op network's database, which has its own way, and not within another transaction
-    of the same thread: Octavia's API now and then reads by a second connection while it writes.
-    """
-    ours = make_url(cfg.CONF.database.connection).database
-    if connection.engine.url.database != ours or "in_transaction" in connection.info:
-        return
-    if getattr(_thread, "writes", None) is None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        connection.info["in_transaction"] = True
-        _thread.writes = connection
-
-
-@event.listens_for(Engine, "commit")  # type: ignore[untyped-decorator, unused-ignore]
-@event.listens_for(Engine, "rollback")  # type: ignore[untyped-decorator, unused-ignore]
-def _gave_back_write_lock(connection: Connection) -> None:
-    if getattr(_thread, "writes", None) is connection:
-        _thread.writes = None
-
+# The no-op network's database has its own way.
+_ours = make_url(cfg.CONF.database.connection).database
+sqlite_writers.wait_for_each_other(lambda database: database == _ours)
 
 # The no-op drivers keep what they pretend in /tmp, for all the clouds of a machine.
 for module in (compute, network):

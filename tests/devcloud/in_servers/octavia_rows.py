@@ -105,10 +105,14 @@ def garble(amphora: str) -> None:
 
 
 def clear() -> None:
-    """Leave no load balancer and no amphora that Octavia would tell of."""
+    """Leave no load balancer, no amphora and no flavor that Octavia would tell of."""
     with api.session().begin() as session:
         session.query(models.Amphora).update({"status": constants.DELETED})
-        session.query(models.LoadBalancer).update({"provisioning_status": constants.DELETED})
+        session.query(models.LoadBalancer).update(
+            {"provisioning_status": constants.DELETED, "flavor_id": None}
+        )
+        session.query(models.Flavor).delete()
+        session.query(models.FlavorProfile).delete()
 
 
 def limit_pages(rows: int) -> None:

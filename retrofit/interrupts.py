@@ -11,6 +11,8 @@ from types import FrameType
 
 import structlog
 
+from retrofit.threads import begun
+
 log = structlog.get_logger(__name__)
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -64,7 +66,7 @@ def interruptible() -> Iterator[None]:
         _interrupt(KeyboardInterrupt(name))
 
     _cleanup.stopping = False
-    teller.start()
+    begun(teller.start)
     previous = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield

@@ -25,6 +25,7 @@ from tooz import ToozError, coordination
 from retrofit.errors import BusyError, CloudError, ConfigError, LockLostError
 from retrofit.interrupts import GivingUp, interruptible_by_thread
 from retrofit.lock_proof import driver_options, proves
+from retrofit.threads import begun
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +131,7 @@ class SharedLock:
                 if self.lost is not None:
                     return
 
-        threading.Thread(target=keep, name="lock keeper", daemon=True).start()
+        begun(threading.Thread(target=keep, name="lock keeper", daemon=True).start)
 
     def end(self) -> None:
         """Stop renewing."""
@@ -188,7 +189,7 @@ def shared(url: str, lease: int, name: bytes, *, target: str) -> Iterator[Shared
     parts = urlsplit(url)
     server = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
     clerk = Clerk()
-    clerk.start()
+    begun(clerk.start)
     try:
         coordinator = _connected(clerk, url, lease, server)
         try:

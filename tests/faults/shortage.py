@@ -11,12 +11,13 @@ import os
 import re
 import resource
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from retrofit import process
+from retrofit import process, threads
 from retrofit.errors import BuildError
 from tests.devcloud.places import DevcloudError
 from tests.faults import driver
@@ -110,6 +111,20 @@ def forbid_memory(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
+def forbid_memory_but_for_stacks() -> None:
+    """Let threads begin, on the stacks of others that ended, and take nothing more.
+
+    glibc keeps those. Each such thread is one that Python waits for: seconds here, not a minute.
+    """
+    threads.STARTING = 5.0
+    ended = [threading.Thread(target=time.sleep, args=(0.1,)) for _ in range(4)]
+    for thread in ended:
+        thread.start()
+    for thread in ended:
+        thread.join()
+    forbid_memory(0)
+
+
 def have_little_memory(scratch: Path) -> None:
     """Have the kernel say that there are 300 MiB left."""
     said = Path("/proc/meminfo").read_text()
@@ -165,6 +180,11 @@ def memory_left(more: int) -> Callable[[str], Act]:
     return lambda step: lambda stage, _was: without(stage, step, lambda: forbid_memory(more))
 
 
+def stacks_alone(step: str) -> Act:
+    """Return the fault of a process whose threads begin and come no further."""
+    return lambda stage, _was: without(stage, step, forbid_memory_but_for_stacks)
+
+
 def little_memory(step: str) -> Act:
     """Return the fault of a machine that has become small."""
 
@@ -184,6 +204,7 @@ FAULTS: dict[str, Callable[[str], Act]] = {
     **{f"{name} full": full_disk(name) for name in SIZES},
     **{f"{name} read-only": broken_disk(name) for name in SIZES},
     "no memory": memory_left(0),
+    "no memory but for stacks": stacks_alone,
     "16 MiB of memory": memory_left(16 * MIB),
     "small machine": little_memory,
     "no loop devices": no_loop_devices,

@@ -48,6 +48,7 @@ TELLING = (
     Trial(step="promote", fault="state full"),
     Trial(step="upload", fault="work read-only"),
     Trial(step="verify", fault="no memory"),
+    Trial(step="preflight", fault="no memory but for stacks"),
     Trial(step="preflight", fault="no loop devices"),
     Trial(step="plan", fault="clock set back by an hour"),
     Trial(step="build", fault="clock set on by ten years"),

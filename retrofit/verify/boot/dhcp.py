@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 
+from retrofit.threads import begun
 from retrofit.verify.boot.network import Cable, Namespace
 
 COOKIE = b"\x63\x82\x53\x63"
@@ -92,7 +93,7 @@ def served(namespace: Namespace, cable: Cable) -> Iterator[threading.Event]:
         listener.bind(("0.0.0.0", 67))  # noqa: S104 -- inside a namespace, on one device
         listener.settimeout(0.5)
         thread = threading.Thread(target=answer, name="dhcp", daemon=True)
-        thread.start()
+        begun(thread.start)
         try:
             yield leased
         finally:

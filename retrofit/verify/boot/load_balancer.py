@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from retrofit.deadline import deadline
+from retrofit.threads import begun
 from retrofit.verify.boot.network import VIP, VIP_ADDRESS, Namespace
 
 LARGEST_ANSWER = 1024 * 1024
@@ -188,7 +189,7 @@ def member(namespace: Namespace, body: bytes) -> Iterator[Member]:
     server.socket.close()
     server.socket = listener
     thread = threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True)
-    thread.start()
+    begun(thread.start)
     try:
         yield state
     finally:

@@ -17,6 +17,7 @@ from retrofit import process, qemu_img
 from retrofit.bare import bare_environment
 from retrofit.confined import confined
 from retrofit.errors import VerifyError
+from retrofit.threads import begun
 from retrofit.verify.boot.network import MANAGEMENT, VIP, Namespace
 from retrofit.verify.boot.probe import PORT_NAME
 
@@ -314,7 +315,7 @@ def _kept_short(machine: Machine) -> Iterator[None]:
                 return
 
     thread = threading.Thread(target=watch, name="console", daemon=True)
-    thread.start()
+    begun(thread.start)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from retrofit import process
+from retrofit import process, threads
 from retrofit.errors import VerifyError
 
 CLONE_NEWNET = 0x40000000
@@ -72,7 +72,7 @@ class Namespace:
         self.path = path
 
     def _within(self, action: Callable[[], T]) -> T:
-        return self._executor.submit(action).result()
+        return threads.answered(self._executor.submit(action))
 
     def open_socket(self, kind: socket.SocketKind) -> socket.socket:
         """Make an IPv4 socket that stays in the namespace, whichever thread uses it."""
@@ -129,7 +129,8 @@ def isolated() -> Iterator[Namespace]:
         )
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="network") as executor:
         try:
-            path = executor.submit(_leave_the_hosts_network).result()
+            leaving = threads.begun(lambda: executor.submit(_leave_the_hosts_network))
+            path = threads.answered(leaving)
             namespace = Namespace(executor, Path(path))
             process.run(
                 namespace.command(["ip", "-batch", "-"]),

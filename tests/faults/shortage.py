@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from retrofit import process, threads
@@ -175,14 +176,9 @@ def _on_its_own(stage: Stage, step: str, name: str, harm: Callable[[Path], objec
         return without(stage, step, lambda: harm(place))
 
 
-def memory_left(more: int) -> Callable[[str], Act]:
-    """Return the fault of a process that gets `more` bytes from a step on, and then none."""
-    return lambda step: lambda stage, _was: without(stage, step, lambda: forbid_memory(more))
-
-
-def stacks_alone(step: str) -> Act:
-    """Return the fault of a process whose threads begin and come no further."""
-    return lambda stage, _was: without(stage, step, forbid_memory_but_for_stacks)
+def lacking(take: Callable[[], object]) -> Callable[[str], Act]:
+    """Return the fault of a process from which something is taken away right before a step."""
+    return lambda step: lambda stage, _was: without(stage, step, take)
 
 
 def little_memory(step: str) -> Act:
@@ -195,18 +191,13 @@ def little_memory(step: str) -> Act:
     return act
 
 
-def no_loop_devices(step: str) -> Act:
-    """Return the fault of a machine whose loop devices are gone."""
-    return lambda stage, _was: without(stage, step, have_no_loop_devices)
-
-
 FAULTS: dict[str, Callable[[str], Act]] = {
     **{f"{name} full": full_disk(name) for name in SIZES},
     **{f"{name} read-only": broken_disk(name) for name in SIZES},
-    "no memory": memory_left(0),
-    "no memory but for stacks": stacks_alone,
-    "16 MiB of memory": memory_left(16 * MIB),
+    "no memory": lacking(partial(forbid_memory, 0)),
+    "no memory but for stacks": lacking(forbid_memory_but_for_stacks),
+    "16 MiB of memory": lacking(partial(forbid_memory, 16 * MIB)),
     "small machine": little_memory,
-    "no loop devices": no_loop_devices,
+    "no loop devices": lacking(have_no_loop_devices),
 }
 """By name: what makes the act of a cell, given the step."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -18,13 +17,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("starter", [threading.Thread, threading.Timer])
+@pytest.mark.parametrize("thread", [threading.Thread(), threading.Timer(1, print)])
 def test_a_thread_that_takes_no_step_is_a_lack_of_memory(
-    starter: Callable[..., threading.Thread], monkeypatch: pytest.MonkeyPatch
+    thread: threading.Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What threading.Thread.start waits in, for a thread that is gone by then.
     monkeypatch.setattr(threading.Thread, "_bootstrap", lambda _self: None)
-    thread = starter() if starter is threading.Thread else starter(1, print)
     with pytest.raises(MemoryError, match="does not begin"):
         begun(thread.start)
 

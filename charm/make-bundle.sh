@@ -1,7 +1,7 @@
 #!/bin/bash
-# Make the resource retrofit-bundle: retrofit and all that it needs from PyPI, as wheels for the
-# charm's base. Usage: charm/make-bundle.sh [OUTPUT], with pip and uv at hand; PYTHON_VERSION and
-# ARCHITECTURE say for what.
+# Make the resource retrofit-bundle: retrofit and its dependencies as wheels for the charm's base.
+# Usage: charm/make-bundle.sh [OUTPUT]. Needs pip and uv; PYTHON_VERSION and ARCHITECTURE select
+# another base.
 set -eu
 set -o pipefail
 
@@ -12,7 +12,7 @@ architecture=${ARCHITECTURE:-$(uname -m)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Only what is for the charm's base: pip would judge the lines by the Python that it runs on.
+# Only the lines for the charm's base: pip would select them by the Python that it runs on.
 "${UV:-uv}" pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate \
     --no-emit-index-url --python-version "$version" \
     --python-platform "$architecture-manylinux_2_28" \
@@ -23,7 +23,7 @@ python3 -m pip download --quiet --disable-pip-version-check --require-hashes --n
     --requirement "$work/requirements.txt" --dest "$work/wheels"
 python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" .
 mkdir -p "$(dirname "$output")"
-# The same content makes the same bytes: a unit installs what differs from what it has.
+# The same content makes the same bytes: a unit installs only a bundle that differs from its own.
 tar --create --gzip --file "$output" --directory "$work" \
     --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner requirements.txt wheels
 echo "$output"

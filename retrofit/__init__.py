@@ -1,3 +1,3 @@
-"""Keep the image that OpenStack Octavia starts its load balancers from current."""
+"""Keep OpenStack Octavia's amphora image up to date."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""The error family: each class is one way to fail, with its own exit code."""
+"""The error classes: each is one kind of failure, with its own exit code."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from retrofit.redaction import redacted
 
 
 class RetrofitError(Exception):
-    """A failure that an operator can understand: what happened, to what, and the way out."""
+    """A failure with a message for the operator: what happened, to which object, and a hint."""
 
     exit_code: ClassVar[int] = 1
     code: ClassVar[str] = "internal"
     passing: bool = False
-    """Whether another attempt may go well, as whoever raises it knows."""
+    """Whether another attempt may succeed; set where the error is raised."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         # Addresses with credentials come from the configuration, and from libraries' messages.
@@ -30,21 +30,27 @@ class ConfigError(RetrofitError):
 
 
 class CloudError(RetrofitError):
-    """Keystone, Glance or Octavia cannot be reached or refuses us."""
+    """Keystone, Glance or Octavia cannot be reached, or refuses the credentials."""
 
     exit_code = 3
     code = "cloud"
 
 
+class CloudDeniedError(CloudError):
+    """The cloud answers, and refuses the credentials or what they may do."""
+
+    code = "cloud-denied"
+
+
 class SourceError(RetrofitError):
-    """There is no source image that may be used."""
+    """There is no usable source image."""
 
     exit_code = 4
     code = "source"
 
 
 class MirrorError(SourceError):
-    """The mirror cannot be reached, or does not answer as it should."""
+    """The mirror cannot be reached, or its answer is not valid."""
 
 
 class SourceVanishedError(SourceError):
@@ -72,22 +78,29 @@ class PublishError(RetrofitError):
     code = "publish"
 
 
-class BusyError(RetrofitError):
+class HaltedError(RetrofitError):
+    """A rollover halted: it moves nothing more until an operator or a newer image ends that."""
+
+    exit_code = 8
+    code = "halted"
+
+
+class LockedError(RetrofitError):
     """Another run holds the lock (75 is EX_TEMPFAIL of sysexits.h)."""
 
     exit_code = 75
-    code = "busy"
+    code = "locked"
 
 
 class LockLostError(RetrofitError):
-    """It is not certain any more that no other machine runs this target."""
+    """The lock of this target may have been lost to another machine."""
 
     exit_code = 75
     code = "lock-lost"
 
 
 class InterruptedRunError(RetrofitError):
-    """Somebody asked us to stop (128 + SIGINT, as shells report it)."""
+    """The run was interrupted by a signal (130 is 128 + SIGINT, as shells report it)."""
 
     exit_code = 130
     code = "interrupted"
@@ -95,7 +108,7 @@ class InterruptedRunError(RetrofitError):
 
 def error_of(code: str, message: str, *, hint: str | None = None) -> RetrofitError:
     """Make an error of the class that a record names; of the base class for an unknown one."""
-    family = RetrofitError.__subclasses__()
-    # What only inherits its code, such as an error of a command, is made of other things.
+    family: list[type[RetrofitError]] = [*RetrofitError.__subclasses__(), CloudDeniedError]
+    # A class that only inherits its code, such as CommandError, takes other arguments.
     classes = {kind.code: kind for kind in family if "code" in vars(kind)}
     return classes.get(code, RetrofitError)(message, hint=hint)

@@ -1,4 +1,4 @@
-"""The words of the trade as types; no I/O."""
+"""The domain's nouns as types; no I/O."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
+
+from retrofit.times import read_time
 
 DEBIAN_ARCHITECTURES: Mapping[str, str] = {
     "x86_64": "amd64",
@@ -29,8 +31,14 @@ SERIES_RELEASES: Mapping[str, str] = {
 """Ubuntu LTS series -> release number, as product names and `os_version` carry it."""
 
 
+UNFINISHED = frozenset({"queued", "saving", "uploading", "importing"})
+"""Glance's states of an image whose bytes are not complete yet."""
+
+STARTING = frozenset({"BOOTING", "PENDING_CREATE"})
+"""Octavia's states of an amphora whose image its API does not show yet."""
+
 DISK_ITEMS = ("disk1.img", "uefi1.img", "disk-kvm.img")
-"""What simplestreams calls the items of one version that are whole disks, the usual one first."""
+"""Simplestreams' names for the items of a version that are whole disks, the usual one first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +71,14 @@ def version_key(version: str) -> tuple[int, ...]:
     """Order versions by their numbers: `20260911.10` is newer than `20260911.9`.
 
     What is not digits counts for nothing; a version without any digit is the oldest of all.
-    Longer numbers than Python takes apart by default are somebody's joke, and cut in pieces.
+    A number of more than 18 digits is cut in pieces: Python refuses to parse very long ones.
     """
     return tuple(int(number) for number in re.findall(r"[0-9]{1,18}", version))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A Glance image as listed: what is standard, and every other property as a string."""
+    """A Glance image as listed: the standard attributes, and every other property as a string."""
 
     id: str
     name: str
@@ -89,14 +97,30 @@ class Image:
     protected: bool = False
     tags: frozenset[str] = frozenset()
     properties: Mapping[str, str] = field(default_factory=dict)
+    updated_at: datetime | None = field(default=None, compare=False)
 
     def property(self, key: str) -> str | None:
         """Return one of the additional properties, or None."""
         return self.properties.get(key)
 
+    def time(self, key: str) -> datetime | None:
+        """Return the time that a property holds; None where there is none, or an unreadable one."""
+        return read_time(self.properties.get(key))
+
+    @builtins.property
+    def hashes(self) -> Mapping[str, str]:
+        """Return the digests that Glance computed, in hex by algorithm, the strongest first."""
+        known = {self.hash_algo: self.hash_value, "md5": self.checksum}
+        return {name: value for name, value in known.items() if name and value}
+
+    @builtins.property
+    def is_unfinished(self) -> bool:
+        """Return True while an upload or import is still making the image."""
+        return self.status in UNFINISHED
+
     @builtins.property
     def is_snapshot(self) -> bool:
-        """Say whether Nova took it of a server: it then has the properties of the server's image.
+        """Return True for Nova's snapshot of a server: it has the properties of the server's image.
 
         All three are Nova's (nova/compute/utils.py, get_image_metadata and its callers).
         """
@@ -129,10 +153,10 @@ class StreamItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a mirror offers: the items that are whole disks.
+    """The items of a mirror that are whole disks.
 
-    `signed_by` is the fingerprint of the key that vouches for all of it, None where nobody does.
-    `refused` are the entries that nobody should use, and why.
+    `signed_by` is the fingerprint of the key that signed all of it, None without a signature.
+    `refused` are the entries that must not be used, with the reasons.
     """
 
     where: str
@@ -143,7 +167,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A stock cloud image that a build may start from: an image in Glance or an item of a mirror.
+    """A source image, from which a build may start: an image in Glance or an item of a mirror.
 
     Exactly one of `image` and `item` is given.
     """
@@ -163,14 +187,14 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Name it so that an operator finds it."""
+        """Return a name by which an operator finds it."""
         if self.image is not None:
             return f"{self.image.name or 'unnamed'} ({self.image.id})"
         return f"{self.product} {self.version} {self._item.name}"
 
     @property
     def disk_format(self) -> str | None:
-        """Return what kind of disk it is said to be; all whole disks of mirrors are qcow2."""
+        """Return the disk format of its record; all whole disks of mirrors are qcow2."""
         return self.image.disk_format if self.image is not None else "qcow2"
 
     @property
@@ -181,17 +205,14 @@ class Source:
     @property
     def hashes(self) -> Mapping[str, str]:
         """Return the digests known before a download, by algorithm, the strongest first."""
-        if self.image is None:
-            known = {"sha256": self._item.sha256, "md5": self._item.md5}
-        else:
-            known = {"md5": self.image.checksum}
-            if self.image.hash_algo:
-                known = {self.image.hash_algo: self.image.hash_value, **known}
+        if self.image is not None:
+            return self.image.hashes
+        known = {"sha256": self._item.sha256, "md5": self._item.md5}
         return {algorithm: value for algorithm, value in known.items() if value}
 
     @property
     def content_hash(self) -> str:
-        """Name the bytes: `sha512:...` as Glance computed it, `sha256:...` as a mirror lists it."""
+        """Return the bytes' digest: Glance's own `sha512:...`, or a mirror's `sha256:...`."""
         return next((f"{name}:{value}" for name, value in self.hashes.items()), "unknown")
 
     @property
@@ -203,7 +224,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
-    """An image or series that was looked at and passed over, and why."""
+    """An image or product that was examined and rejected, and why."""
 
     subject: str
     reason: str
@@ -211,10 +232,11 @@ class Rejection:
 
 @dataclass(frozen=True, kw_only=True)
 class Amphora:
-    """A virtual machine of Octavia's, as its API tells of it.
+    """A virtual machine of Octavia's, as its API describes it.
 
     `status` and `role` are Octavia's own words (`ALLOCATED`, `BOOTING`; `STANDALONE`, `MASTER`,
-    `BACKUP`). `image_id` is None while it boots, `load_balancer_id` for one that serves nobody.
+    `BACKUP`). `image_id` is None while it boots, `load_balancer_id` for one without a load
+    balancer.
     """
 
     id: str
@@ -224,10 +246,18 @@ class Amphora:
     load_balancer_id: str | None = None
     role: str | None = None
 
+    @property
+    def is_starting(self) -> bool:
+        """Return True while it starts: Octavia's API does not show its image yet."""
+        return self.status in STARTING
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancer:
-    """A load balancer as Octavia's API tells of it; the states are Octavia's own words."""
+    """A load balancer as Octavia's API describes it; the states are Octavia's own words.
+
+    `updated_at` is when Octavia last changed its record: since when it is in its state.
+    """
 
     id: str
     name: str
@@ -235,33 +265,49 @@ class LoadBalancer:
     vip_address: str | None
     provisioning_status: str
     operating_status: str
+    provider: str | None = None
+    flavor_id: str | None = None
+    tags: frozenset[str] = frozenset()
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    has_listeners: bool = False
+    vip_subnet_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Which amphorae there are; `unknown` says why nobody can tell, where that is so."""
+    """The amphorae of the cloud; `unknown` is the reason why they are not known, else None.
+
+    `required` is whether nothing may be deleted as long as they are not known.
+    """
 
     amphorae: tuple[Amphora, ...] = ()
     unknown: str | None = None
+    required: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """All that Octavia tells of what it runs; `usage.unknown` says why it tells nothing.
+    """Everything that Octavia runs; `usage.unknown` is the reason why that is not known, else None.
 
-    `image_tags` maps flavors to the image tag that they name, where they name one.
+    `image_tags` maps flavors to the image tag that they name, where they name one, `flavors` the
+    ids of flavors to their names; `kinds` maps load balancers, by id, to their kinds
+    (`retrofit.control_plane.language`).
     """
 
     usage: Usage
     load_balancers: tuple[LoadBalancer, ...] = ()
     image_tags: Mapping[str, str] = field(default_factory=dict)
+    flavors: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltImage:
-    """An amphora image file on local disk, before anybody else has seen it.
+    """An amphora image file on local disk, before it is uploaded.
 
     Sizes are bytes, `min_disk` is GiB as Glance counts it, `sha512` is of the file at `path`.
+    `evidence` is a tar file of its packages and their sources, as programs of the image wrote it.
     """
 
     path: Path
@@ -271,19 +317,22 @@ class BuiltImage:
     min_disk: int
     sha512: str
     manifest: Path | None = None
+    evidence: Path | None = None
 
 
 class Outcome(StrEnum):
-    """How a check ended."""
+    """Outcome of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
     NOT_APPLICABLE = "not applicable"
+    SKIPPED = "skipped"
+    WARNED = "warned"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One named thing that was looked at, and what was seen. `seconds` is how long it took."""
+    """One named check of a verification, its outcome and finding. `seconds` is its duration."""
 
     name: str
     outcome: Outcome
@@ -293,9 +342,9 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What verification found: every check that ran, how it was done, and facts read on the way.
+    """The result of a verification: every check, the way it was done, and facts read on the way.
 
-    `how` is `offline`, `boot-kvm` or `boot-tcg`; `facts` become image properties
+    `how` is `offline`, or level and accelerator (`full-kvm`); `facts` become image properties
     (`haproxy_version`, `amphora_agent_version`, `kernel_version`).
     """
 
@@ -310,5 +359,5 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Say whether at least one check ran and none failed."""
+        """Return True if at least one check ran and none failed."""
         return bool(self.checks) and not self.failures

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from retrofit import __version__
+from retrofit.console import configure_logging
 from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
-from retrofit.terminal import configure_logging
 from scheduler.install import install
 
 EPILOG = """\
 Signals: TERM and INT stop the worker once its runs have cleaned up, HUP reads the configuration
-again, USR1 runs every target now. Exit codes: 0 stopped by TERM; 1 a bug; 2 configuration;
+again, USR1 runs every target now. Exit codes: 0 stopped by TERM; 1 internal error; 2 configuration;
 75 another worker uses the same state directory; 130 stopped by INT.
 """
 
@@ -31,12 +31,12 @@ again, USR1 runs every target now. Exit codes: 0 stopped by TERM; 1 a bug; 2 con
     envvar="RETROFIT_CONFIG",
     help="Configuration file.  [default: /etc/retrofit/retrofit.toml]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
 @click.pass_context
 def scheduler(context: click.Context, config: Path | None, verbose: bool) -> None:
-    """Keep Octavia's amphora image current: run every target when its time has come.
+    """Keep Octavia's amphora image up to date: run every target at its scheduled time.
 
-    Without a command it works as `run` does.
+    Without a command, the same as `run`.
     """
     configure_logging(verbose=verbose)
     context.obj = config
@@ -47,8 +47,8 @@ def scheduler(context: click.Context, config: Path | None, verbose: bool) -> Non
 @scheduler.command()
 @click.pass_context
 def run(context: click.Context) -> None:
-    """Stay, and run every target when its time has come, until a signal ends it."""
-    from scheduler.notify import Notifier  # noqa: PLC0415
+    """Run every target at its scheduled time, until a signal stops the worker."""
+    from scheduler.sd_notify import Notifier  # noqa: PLC0415
     from scheduler.worker import Worker  # noqa: PLC0415
 
     context.exit(Worker(context.obj, notifier=Notifier.from_environment()).run())

@@ -1,22 +1,30 @@
-"""The configuration in force: what was valid when it was read, whatever was written since."""
+"""The configuration in force: the last valid one, whatever the file contains now."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from retrofit.config import Settings
+from retrofit.config.file import default_file, parse, read_file
 from retrofit.errors import ConfigError
-from retrofit.settings_file import content_of, understood, usual_file
 
 COPY = "worker.toml"
 
 
-class Configuration:
-    """Reads the configuration, and keeps what it read for the runs to come.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A file that was read and found valid."""
 
-    Runs get a copy of the file as it was accepted: an operator who is in the middle of changing it
-    disturbs no run.
+    content: bytes
+    settings: Settings
+
+
+class Configuration:
+    """Reads the configuration, and keeps it for later runs.
+
+    Runs get a copy of the accepted file: an operator may change the file at any time.
     """
 
     def __init__(self, named: Path | None) -> None:
@@ -29,20 +37,28 @@ class Configuration:
 
     @property
     def settings(self) -> Settings:
-        """Return the settings in force; there are some once `read` has succeeded."""
+        """Return the settings in force; there are some once a reading was accepted."""
         assert self._settings is not None  # noqa: S101  (for the type checker)
         return self._settings
 
-    def read(self) -> Settings:
-        """Read the file and have it in force, or raise ConfigError and change nothing."""
-        path = self._named or usual_file()
-        # Read once: what was looked at, and who may have written it, is what runs get.
-        content = content_of(path)
-        settings = understood(content, path)
+    @property
+    def in_force(self) -> Reading:
+        """Return what was accepted last."""
+        return Reading(content=self._content, settings=self.settings)
+
+    def read(self) -> Reading:
+        """Read the file, and put nothing in force. Raises ConfigError."""
+        path = self._named or default_file()
+        # Read once: runs get the bytes that were checked, not what the file has later.
+        content = read_file(path)
+        return Reading(content=content, settings=parse(content, path))
+
+    def accept(self, reading: Reading) -> Settings:
+        """Put in force what was read."""
         if self._settings is None:
-            self.state = settings.paths.state
-        self._content, self._settings = content, settings
-        return settings
+            self.state = reading.settings.paths.state
+        self._content, self._settings = reading.content, reading.settings
+        return reading.settings
 
     def written(self) -> Path:
         """Write the copy anew for a run about to start, and return its path. Raises ConfigError."""

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from retrofit import process
 from retrofit.config import ScheduleSettings, Settings
+from retrofit.config.file import DEFAULT_FILE, load
 from retrofit.errors import ConfigError
-from retrofit.settings_file import DEFAULT_FILE, load
-from scheduler.units import (
+from retrofit.system import process
+from scheduler.systemd_units import (
     ALL_UNITS,
+    ONE_OF,
     STARTED,
     UNITS,
     Installation,
@@ -36,9 +37,20 @@ SYSTEMCTL_TIMEOUT = 600.0
 @click.command()
 @click.option("--timer", "way", flag_value="timer", help="Only retrofit.service and its timer.")
 @click.option("--service", "way", flag_value="service", help="Only retrofit-scheduler.service.")
-@click.option("--enable", is_flag=True, help="Start at every boot, and now; takes one of the two.")
+@click.option(
+    "--rollover",
+    "way",
+    flag_value="rollover",
+    help="Only retrofit-rollover.service and its timer: beside --timer. The worker of --service"
+    " moves load balancers itself.",
+)
+@click.option(
+    "--enable",
+    is_flag=True,
+    help="Start at every boot, and now; needs --timer, --service or --rollover.",
+)
 @click.option("--remove", is_flag=True, help="Stop and delete the units; nothing else is deleted.")
-@click.option("--force", is_flag=True, help="Replace or delete files that were edited, too.")
+@click.option("--force", is_flag=True, help="Replace or delete edited files too.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -47,14 +59,15 @@ SYSTEMCTL_TIMEOUT = 600.0
     help="Root of the system to install into.",
 )
 def install(way: Way | None, enable: bool, remove: bool, force: bool, root: Path) -> None:
-    """Put the systemd units in place, and an example configuration where there is none.
+    """Install the systemd units, and an example configuration where there is none.
 
-    Without --timer or --service, the units of both ways are put in place.
+    Without --timer, --service or --rollover, installs all units.
     """
     if enable and (way is None or remove):
         raise ConfigError(
-            "--enable needs either --timer or --service",
-            hint="--timer runs `retrofit run-once` every hour; --service keeps a worker running",
+            "--enable needs one of --timer, --service and --rollover",
+            hint="--timer runs `retrofit run-once` every hour; --service keeps a worker running;"
+            " --rollover moves load balancers beside --timer",
         )
     system = System(root=root.resolve())
     names = UNITS[way] if way else ALL_UNITS
@@ -79,7 +92,7 @@ class System:
 
     @property
     def booted(self) -> bool:
-        """Say whether a systemd runs that should hear of changes."""
+        """Return True if a systemd runs that has to be notified of changes."""
         return self.root == Path("/") and BOOTED.is_dir()
 
     def path(self, absolute: Path) -> Path:
@@ -91,7 +104,7 @@ class System:
         return self.path(UNIT_DIRECTORY / name)
 
     def is_enabled(self, name: str) -> bool:
-        """Say whether a unit is started at boot."""
+        """Return True if a unit is started at boot."""
         # The link's target is a path of that system: seen from here it may lead nowhere.
         wants = self.path(UNIT_DIRECTORY).glob("*.wants")
         return any((directory / name).is_symlink() for directory in wants)
@@ -104,7 +117,7 @@ class System:
         except process.CommandError as error:
             raise ConfigError(
                 f"systemctl {' '.join(words)} failed: {error}",
-                hint="journalctl -e may say more; `retrofit config check` reads the configuration",
+                hint="see journalctl -e; `retrofit config check` checks the configuration",
             ) from error
 
 
@@ -163,7 +176,7 @@ def this_installation(system: System) -> Installation:
 
 
 def _configuration_of(system: System) -> Settings:
-    """Read the system's configuration; defaults stand in for one that is missing or wrong."""
+    """Read the system's configuration; defaults replace one that is missing or wrong."""
     configuration = system.path(DEFAULT_FILE)
     if configuration.exists():
         try:
@@ -178,10 +191,10 @@ def _configuration_of(system: System) -> Settings:
 
 
 def start_at_boot(system: System, way: Way) -> None:
-    """Enable one way and disable the other: two would only wait for each other."""
-    for other, unit in STARTED.items():
-        if other != way and system.is_enabled(unit):
-            _disable(system, unit)
+    """Enable a way, and disable the other that does the same."""
+    for other in ONE_OF if way in ONE_OF else ():
+        if other != way and system.is_enabled(STARTED[other]):
+            _disable(system, STARTED[other])
     name = STARTED[way]
     system.systemctl("enable", *(["--now"] if system.booted else []), name)
     click.echo(f"enabled {name}")

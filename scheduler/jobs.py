@@ -1,4 +1,4 @@
-"""What is to be run when: from settings, past runs and a clock to jobs; nothing is started."""
+"""Which targets run when: from settings, past runs and a clock to jobs; nothing is started."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from retrofit.config import ScheduleSettings, Settings, Target
+from retrofit.times import span
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """Targets that are run together, in one process, one after the other.
+class ScheduledJob:
+    """Targets that run together, in one process, one after the other.
 
-    They have the same schedule and ask for the same image: one build serves them all.
+    They have the same schedule and want the same image: one build serves them all.
     """
 
     targets: tuple[str, ...]
@@ -34,20 +35,22 @@ class Job:
         return float(self.schedule.time_limit * len(self.targets))
 
     def trigger(self) -> Any:
-        """Return what tells the scheduler the next time from the one before."""
+        """Return the trigger by which the scheduler finds the next time."""
         return _trigger(self.schedule, jitter=self.schedule.jitter)
 
     def phrase(self) -> str:
         """Return when it runs, for people."""
         schedule = self.schedule
-        when = f"cron {schedule.cron} UTC" if schedule.cron else f"every {schedule.seconds} s"
-        return f"{when}, up to {schedule.jitter} s later" if schedule.jitter else when
+        when = (
+            f"cron {schedule.cron} UTC" if schedule.cron else f"every {span(schedule.seconds or 0)}"
+        )
+        return f"{when}, up to {span(schedule.jitter)} later" if schedule.jitter else when
 
     def first_run(self, last_runs: Mapping[str, datetime], now: datetime) -> datetime:
-        """Return when it runs first after a start of the worker.
+        """Return when it runs first after the worker started.
 
-        `last_runs` has the begin of the last run of each target that is known. One that is not
-        counts as missed: it costs little where there is nothing to do.
+        `last_runs` has the start of each target's last run, where one is known. An unknown one
+        counts as missed: a run costs little where there is nothing to do.
         """
         known = [last_runs.get(target) for target in self.targets]
         last = None if None in known else min(each for each in known if each is not None)
@@ -58,11 +61,11 @@ class Job:
         return now if self.schedule.catch_up else _next(self.schedule, after=now)
 
     def latest(self, now: datetime) -> datetime:
-        """Return the time after which a next run can only be owed to a clock that was ahead."""
+        """Return the latest possible next run; a later one comes from a clock that was ahead."""
         return _next(self.schedule, after=now) + timedelta(seconds=self.schedule.jitter + 1)
 
 
-def jobs_for(settings: Settings) -> list[Job]:
+def jobs_for(settings: Settings) -> list[ScheduledJob]:
     """Group the targets by what they share, in the order of the configuration."""
     alike: list[tuple[Target, list[str]]] = []
     for target in settings.targets:
@@ -72,11 +75,11 @@ def jobs_for(settings: Settings) -> list[Job]:
                 break
         else:
             alike.append((target, [target.name]))
-    return [Job(targets=tuple(names), schedule=first.schedule) for first, names in alike]
+    return [ScheduledJob(targets=tuple(names), schedule=first.schedule) for first, names in alike]
 
 
 def _share_a_build(one: Target, other: Target) -> bool:
-    """Say whether two targets might publish the same image, at the same time."""
+    """Return True if two targets might publish the same image at the same time."""
     parts: Sequence[str] = ("source", "build", "verify", "schedule")
     return all(getattr(one, part) == getattr(other, part) for part in parts)
 
@@ -93,5 +96,5 @@ def _next(schedule: ScheduleSettings, *, after: datetime) -> datetime:
     if schedule.seconds is not None:
         return after + timedelta(seconds=schedule.seconds)
     found = _trigger(schedule).get_next_fire_time(None, after + timedelta(microseconds=1))
-    # The 30th of February: never, as far as anybody will wait for it.
+    # The 30th of February: never.
     return found or datetime.max.replace(tzinfo=UTC)

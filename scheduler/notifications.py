@@ -1,61 +1,56 @@
-"""Go on telling what could not be delivered: what a run started to deliver ends after a while."""
+"""Deliver in the worker what runs left: its receivers did not answer in time, or refused."""
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
-from retrofit import process
 from retrofit.config import Settings
-from retrofit.notify import DELIVERER, Outbox, delivery_job
+from retrofit.notify import Outbox
+from retrofit.notify.delivery import deliver_to
+from retrofit.notify.outbox import RECEIVERS
 
 log = structlog.get_logger(__name__)
 
-EVERY = 60.0
+EVERY = 10.0
 """Seconds between two looks into the outbox."""
-TIME_LIMIT = 900.0
-"""Seconds that one delivering process may take, whatever its receivers do."""
+END_SECONDS = 2.0
+"""That deliveries get when the worker stops; they go on under the same ids when it starts again."""
 
 
 @contextmanager
-def delivering(
-    settings: Callable[[], Settings], *, every: float = EVERY, command: Sequence[str] = DELIVERER
-) -> Iterator[None]:
-    """Look into the outbox for the length of the block, and deliver what waits there.
+def delivering(settings: Callable[[], Settings], *, every: float = EVERY) -> Iterator[None]:
+    """Look into the outbox for the length of the block, and deliver what is queued there.
 
-    A process of its own delivers, as after a run: nothing of it can hold up the worker.
+    Each receiver has a thread of its own: none can hold up the worker, or the other one.
     """
     ended = threading.Event()
-    going: list[process.Child] = []
 
-    def watch() -> None:
+    def watch(receiver: str) -> None:
         while not ended.wait(every):
             in_force = settings()
+            outbox = Outbox(in_force.paths.state)
+            # Repetitions are those of the next looks: none may hold a thread that has to end.
+            once = in_force.notify.model_copy(update={"retries": 0})
             try:
-                if Outbox(in_force.paths.state).is_empty():
-                    continue
-                _deliver(in_force, command, going)
-            except (OSError, process.CommandError) as error:
-                log.warning("nothing delivered", error=str(error))
+                if not outbox.is_empty():
+                    outbox.split()
+                    deliver_to(receiver, outbox, once)
+            except Exception as error:  # nothing of a receiver may end its thread
+                log.warning("notifications not delivered", to=receiver, error=str(error))
 
-    thread = threading.Thread(target=watch, name="deliveries", daemon=True)
-    thread.start()
+    threads = [
+        threading.Thread(target=watch, args=(each,), name=f"notify {each}", daemon=True)
+        for each in RECEIVERS
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         ended.set()
-        for child in going.copy():
-            process.stop(child, grace=1)
-        thread.join(5)
-
-
-def _deliver(settings: Settings, command: Sequence[str], going: list[process.Child]) -> None:
-    job = json.dumps(delivery_job(settings)).encode()
-    try:
-        process.run_answering(command, timeout=TIME_LIMIT, stdin=job, on_start=going.append)
-    finally:
-        going.clear()
+        for thread in threads:
+            thread.join(END_SECONDS)

@@ -1,4 +1,4 @@
-"""What systemd wants to hear of a service of Type=notify, see sd_notify(3)."""
+"""Notifications to systemd from a service of Type=notify, see sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    """The way to the service manager, which leads nowhere when none started us.
+    """The connection to the service manager; it does nothing when none started us.
 
-    It is for this process alone: `NOTIFY_SOCKET` is taken out of the environment, so that no
-    child speaks in our name.
+    It is for this process alone: `NOTIFY_SOCKET` is removed from the environment, so that no
+    child sends notifications in our name.
     """
 
     def __init__(self, address: str | None, *, watchdog: float | None = None) -> None:
         self._address = address
         self.watchdog = watchdog
-        """Seconds within which the manager wants to hear that we live; None when it does not."""
+        """Seconds within which the manager expects a sign of life; None when it expects none."""
 
     @classmethod
     def from_environment(cls) -> Notifier:
-        """Find what the service manager left for us, and take it out of the environment."""
+        """Read the variables of the service manager, and remove them from the environment."""
         watchdog = _watchdog_seconds(os.environ)
         for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
         return cls(os.environ.pop("NOTIFY_SOCKET", None) or None, watchdog=watchdog)
 
     def ready(self, status: str) -> None:
-        """Say that start or reload has ended."""
+        """Notify that start or reload has ended."""
         self._send("READY=1", f"STATUS={status}")
 
     def status(self, status: str) -> None:
-        """Say what goes on, for `systemctl status`."""
+        """Set the line that `systemctl status` shows."""
         self._send(f"STATUS={status}")
 
     def reloading(self) -> None:
-        """Say that the configuration is being read again; `ready` ends it."""
+        """Notify that the configuration is being read again; `ready` ends it."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def stopping(self, status: str) -> None:
-        """Say that the end has begun."""
+        """Notify that the service is stopping."""
         self._send("STOPPING=1", f"STATUS={status}")
 
     def alive(self) -> None:
-        """Keep the watchdog quiet."""
+        """Reset the watchdog."""
         if self.watchdog is not None:
             self._send("WATCHDOG=1")
 
     def _send(self, *fields: str) -> None:
         if self._address is None:
             return
-        # A leading @ stands for the zero byte of a name that is in no file system.
+        # A leading @ means the zero byte of an abstract address, see unix(7).
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
                 out.connect(address)
                 out.sendall("\n".join(fields).encode())
         except OSError as error:
-            log.warning("service manager not told", told=fields[0], error=str(error))
+            log.warning("sd_notify failed", message=fields[0], error=str(error))
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:

@@ -1,4 +1,4 @@
-"""Pure: the text of the systemd units of one installation, and whether somebody edited it."""
+"""Pure: the text of the systemd units of one installation, and whether it was edited."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from typing import Literal
 
 from retrofit.config import ScheduleSettings
 
-Way = Literal["timer", "service"]
+Way = Literal["timer", "service", "rollover"]
 
 UNITS: dict[Way, tuple[str, ...]] = {
     "timer": ("retrofit.service", "retrofit.timer"),
     "service": ("retrofit-scheduler.service",),
+    "rollover": ("retrofit-rollover.service", "retrofit-rollover.timer"),
 }
-STARTED: dict[Way, str] = {"timer": "retrofit.timer", "service": "retrofit-scheduler.service"}
+STARTED: dict[Way, str] = {
+    "timer": "retrofit.timer",
+    "service": "retrofit-scheduler.service",
+    "rollover": "retrofit-rollover.timer",
+}
 """The unit of each way that is enabled, and brings the others with it."""
+ONE_OF: tuple[Way, ...] = ("timer", "service")
+"""Ways that do the same: two would only wait for each other."""
 ALL_UNITS = tuple(name for names in UNITS.values() for name in names)
 
 OWN_DIRECTORIES = (
@@ -30,7 +37,7 @@ OWN_DIRECTORIES = (
 """What StateDirectory=, CacheDirectory= and LogsDirectory= make and leave writable."""
 STOP_SECONDS = 300
 """TimeoutStopSec= at least: a build's clean-up, and then Glance's answers."""
-# ProtectHome= hides these, and whoever is installed in one would not start.
+# ProtectHome= hides these: an installation in one of them would not start.
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 HEADER = re.compile(r"# Written by retrofit-scheduler install, sha256 ([0-9a-f]{64})\.\n")
@@ -58,7 +65,7 @@ class Installation:
 
     @property
     def in_home(self) -> bool:
-        """Say whether ProtectHome=true would hide what has to be read."""
+        """Return True if ProtectHome=true would hide something that has to be read."""
         return any(
             path.is_relative_to(home)
             for path in (self.programs, *self.needed, *self.writable)
@@ -73,13 +80,15 @@ def template(name: str) -> str:
 
 def render(name: str, installation: Installation) -> str:
     """Return the text of the unit `name`, headed by a digest of the rest."""
-    sandbox = template("sandbox.conf")
+    writable = ""
     if installation.writable:
         listed = " ".join(_quoted(path) for path in installation.writable)
-        sandbox += (
+        writable = (
             f"# From paths.* and metrics.textfile of the configuration.\nReadWritePaths={listed}\n"
         )
-    body = ADVICE.format(name=name) + template(name).replace("@SANDBOX@\n", sandbox)
+    body = ADVICE.format(name=name) + template(name).replace(
+        "@SANDBOX@\n", template("sandbox.conf") + writable
+    ).replace("@WRITABLE@\n", writable)
     for placeholder, value in {
         "@BIN@": _quoted(installation.programs),
         "@PROTECT_HOME@": "read-only" if installation.in_home else "true",
@@ -91,7 +100,7 @@ def render(name: str, installation: Installation) -> str:
 
 
 def is_edited(text: str) -> bool:
-    """Say whether a unit file is anything but what `render` once returned."""
+    """Return True if a unit file is anything but an earlier result of `render`."""
     header = HEADER.match(text)
     return header is None or header[1] != _digest(text[header.end() :])
 

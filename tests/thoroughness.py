@@ -7,5 +7,13 @@ and not of a day's luck.
 from __future__ import annotations
 
 import os
+import random
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+HISTORIES = int(os.environ.get("HISTORIES", "300"))
+"""How many random histories tests/model plays."""
+FIRST_HISTORY = random.SystemRandom().randrange(10**9) if THOROUGH else 0
+"""The seed of the first; the others follow it."""
+CONFIGURATIONS = int(os.environ.get("CONFIGURATIONS", "500"))
+"""How many random configurations tests/model tries."""

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The charm: what Juju tells, brought to retrofit; what retrofit says, told to Juju.
+"""The charm: from Juju's options and relations to retrofit, and from retrofit's status to Juju.
 
-Every hook does the same: look at how things are meant to be, and make them so. Juju tells a unit
-that has lost the leadership of nothing, so nothing here waits to be told.
+Every hook reconciles: it compares the machine with the options, and changes what differs. Juju
+sends no event to a unit that lost the leadership, so nothing here waits for one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 import keystone
 import options
 from retrofit_workload import Bundle, Workload, WorkloadError
-from standing import standing
+from unit_status import UnknownAnswerError, unit_status
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ STATUS: Mapping[str, type[ops.StatusBase]] = {
 
 
 class RetrofitCharm(ops.CharmBase):
-    """One unit of retrofit; the leader is the one that runs."""
+    """One unit of retrofit; only the leader runs it."""
 
     root: ClassVar[Path] = Path("/")
 
@@ -45,9 +45,9 @@ class RetrofitCharm(ops.CharmBase):
         super().__init__(framework)
         self._workload = Workload(root=self.root)
         self._problem: ops.StatusBase | None = None
-        """What stands in the way of everything."""
+        """Why nothing can be done."""
         self._failed_upgrade: ops.StatusBase | None = None
-        """Why the version that is attached is not used; the one before is, meanwhile."""
+        """Why the attached version is not used; the previous one is, meanwhile."""
         on = self.on
         for event in (on.install, on.upgrade_charm):
             framework.observe(event, self._on_install)
@@ -83,7 +83,7 @@ class RetrofitCharm(ops.CharmBase):
         self._reconcile()
 
     def _on_stop(self, _event: ops.StopEvent) -> None:
-        self._workload.unschedule()
+        self._unschedule()
         self._problem = ops.MaintenanceStatus("stopped")
 
     def _on_remove(self, _event: ops.RemoveEvent) -> None:
@@ -91,7 +91,7 @@ class RetrofitCharm(ops.CharmBase):
         self._problem = ops.MaintenanceStatus("removed")
 
     def _on_action(self, event: ops.ActionEvent) -> None:
-        """Have retrofit do the action: it tells Juju progress, results and failure by itself."""
+        """Have retrofit do the action: it sends progress, results and failure to Juju itself."""
         self._reconcile()
         name = event.handle.kind.removesuffix("_action").replace("_", "-")
         if self._problem is not None:
@@ -102,27 +102,33 @@ class RetrofitCharm(ops.CharmBase):
             event.fail(f"retrofit-charm-action ended with exit code {exit_code}")
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
-        event.add_status(self._problem or self._failed_upgrade or self._standing())
+        event.add_status(self._problem or self._failed_upgrade or self._status())
 
-    def _standing(self) -> ops.StatusBase:
+    def _status(self) -> ops.StatusBase:
         try:
             answer = self._workload.status()
             auto = bool(self.config["auto-retrofit"])
-            kind, text = standing(answer, leader=self.unit.is_leader(), auto=auto)
+            kind, text = unit_status(answer, leader=self.unit.is_leader(), auto=auto)
         except WorkloadError as error:
             return ops.WaitingStatus(f"retrofit does not answer: {error}")
-        except (LookupError, TypeError) as error:  # the bundle has a version of another time
-            return ops.WaitingStatus(f"retrofit's answer is not understood: {error!r}")
+        except UnknownAnswerError as error:  # the bundle is of another version
+            return ops.BlockedStatus(
+                f"retrofit's answer is not understood, charm and bundle differ in version: {error}"
+            )
         return STATUS[kind](text)
 
     def _reconcile(self) -> None:
-        """Make everything as it is meant to be; `_problem` is what stands in the way."""
-        self._problem = self._made_so()
+        """Make the machine what the options say; `_problem` is what prevents that."""
+        self._problem = self._apply()
         if self._problem is not None:
             logger.info("nothing is scheduled: %s", self._problem.message)
-            self._workload.unschedule()
+            self._unschedule()
 
-    def _made_so(self) -> ops.StatusBase | None:
+    def _unschedule(self) -> None:
+        self._workload.unschedule()
+        self._workload.unschedule_rollover()
+
+    def _apply(self) -> ops.StatusBase | None:
         try:
             self._request_credentials()
             missing = self._install() or self._connect()
@@ -130,21 +136,29 @@ class RetrofitCharm(ops.CharmBase):
                 return missing
             calendar = options.calendar(self.config)
             self._workload.write_authorities(self._further_authorities())
+            self._workload.write_controller_ca(options.controller_ca(self.config))
+            self._workload.write_archives(
+                options.archive_settings(self.config, str(self._workload.config.parent)).files
+            )
             self._workload.write_config(options.toml(self._settings()))
-            if self._is_to_run:
+            if self._should_run:
                 self._workload.schedule(calendar)
             else:
                 self._workload.unschedule()
+            if self.unit.is_leader() and self.config["auto-rollover"]:
+                self._workload.schedule_rollover()
+            else:
+                self._workload.unschedule_rollover()
         except (options.OptionError, WorkloadError, keystone.UnusableKeystoneError) as error:
             return ops.BlockedStatus(str(error))
         return None
 
     @property
-    def _is_to_run(self) -> bool:
+    def _should_run(self) -> bool:
         return self.unit.is_leader() and bool(self.config["auto-retrofit"])
 
     def _install(self) -> ops.StatusBase | None:
-        """Install the version that is attached, where it is not the one that is used."""
+        """Install the attached version, unless it is in use already."""
         try:
             file = self.model.resources.fetch(BUNDLE)
         except (NameError, ops.ModelError):
@@ -169,14 +183,14 @@ class RetrofitCharm(ops.CharmBase):
         return None
 
     def _connect(self) -> ops.StatusBase | None:
-        """Write the credentials that keystone tells; forget those that it told no longer."""
+        """Write the credentials from keystone; delete them when the relation is gone."""
         relation = self._relation(CREDENTIALS)
         if relation is None:
             self._workload.remove_clouds()
             return ops.BlockedStatus(f"missing relation {CREDENTIALS}")
         found = keystone.credentials(self._units_data(relation))
         if found is None:
-            # What was told before stays good: keystone's units come and go.
+            # The credentials from before stay valid: keystone's units come and go.
             if self._workload.clouds_yaml.exists():
                 return None
             return ops.WaitingStatus("waiting for keystone to make our user")
@@ -191,22 +205,24 @@ class RetrofitCharm(ops.CharmBase):
     def _request_credentials(self) -> None:
         relation = self._relation(CREDENTIALS)
         if relation is not None:
-            asked = keystone.request(str(self.config["grants"]))
+            wanted = keystone.request(str(self.config["grants"]))
             ours = relation.data[self.unit]
-            if "requested_grants" in ours and "requested_grants" not in asked:
+            if "requested_grants" in ours and "requested_grants" not in wanted:
                 del ours["requested_grants"]
-            ours.update(asked)
+            ours.update(wanted)
 
     def _settings(self) -> dict[str, object]:
         return options.settings(
             self.config,
             clouds_yaml=str(self._workload.clouds_yaml),
-            scheduled=self._is_to_run,
+            scheduled=self._should_run,
             environment=os.environ,
+            controller_ca=self._workload.known_controller_ca,
+            directory=str(self._workload.config.parent),
         )
 
     def _further_authorities(self) -> str:
-        """Return as PEM what the option ssl_ca and the relation certificates tell."""
+        """Return the authorities of option ssl_ca and relation certificates as PEM."""
         found = []
         given = str(self.config["ssl_ca"])
         if given:
@@ -221,7 +237,7 @@ class RetrofitCharm(ops.CharmBase):
         return "".join(f"{pem.strip()}\n" for pem in dict.fromkeys(found))
 
     def _relation(self, name: str) -> ops.Relation | None:
-        """Return a relation; one that is being broken ops does not list any more."""
+        """Return a relation; ops does not list one that is being broken."""
         return next(iter(self.model.relations[name]), None)
 
     @staticmethod

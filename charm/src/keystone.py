@@ -1,4 +1,4 @@
-"""Pure: what the keystone charm tells over identity-credentials, and a clouds.yaml from it.
+"""Pure: the data of the keystone charm in identity-credentials, and a clouds.yaml from it.
 
 Machine charms speak keystone-credentials in the units' data, every value a string:
 charm-keystone, hooks/keystone_utils.py, add_credentials_to_keystone.
@@ -28,12 +28,12 @@ NEEDED = (
 
 
 class UnusableKeystoneError(Exception):
-    """Keystone told something that cannot be worked with."""
+    """Keystone sent something unusable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """A user of the cloud, and where it is known."""
+    """A user of the cloud, and the address of keystone."""
 
     auth_url: str
     username: str
@@ -57,7 +57,7 @@ class Credentials:
             },
             "identity_api_version": "3",
             "interface": interface,
-            # Named always: Python would trust its own list of authorities, not the machine's.
+            # Always set: Python would trust its own list of authorities, not the machine's.
             "cacert": ca_file,
         }
         if region or self.region:
@@ -66,7 +66,7 @@ class Credentials:
 
 
 def request(grants: str) -> dict[str, str]:
-    """Return what we ask for, in our unit's data."""
+    """Return our unit's data: the user, project and roles that we need."""
     asked = {"username": USERNAME, "project": PROJECT, "domain": DOMAIN}
     roles = ",".join(role.strip() for role in grants.split(",") if role.strip())
     return {**asked, "requested_grants": roles} if roles else asked

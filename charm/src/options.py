@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from archives import ArchiveOptionError, Archives, archives
 from keystone import CLOUD
 
 CALENDAR = {"hourly": "hourly", "daily": "daily", "weekly": "weekly"}
@@ -14,7 +17,9 @@ CALENDAR = {"hourly": "hourly", "daily": "daily", "weekly": "weekly"}
 HEALTHY_WITHIN = {"hourly": 6, "daily": 50, "weekly": 8 * 24}
 """Option frequency -> hours within which a run should have succeeded: one may fail."""
 NEVER = 100 * 365 * 24
-"""Hours, where no timer runs: what was not to be run is not late."""
+"""Hours, where no timer runs: a run that is not scheduled is not late."""
+
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 class OptionError(Exception):
@@ -35,72 +40,78 @@ def settings(
     clouds_yaml: str,
     scheduled: bool,
     environment: Mapping[str, str],
+    controller_ca: str = "",
+    directory: str = "/etc/retrofit",
 ) -> dict[str, Any]:
-    """Return the document of retrofit.toml. Raises OptionError for what cannot be meant.
+    """Return the document of retrofit.toml. Raises OptionError for unusable options.
 
-    `environment` is the charm's, in which Juju tells the model's proxies. What only retrofit can
-    judge (is there such a series?) it is left to judge.
+    `controller_ca` is the file with the CA of Octavia's controllers, empty without one.
+    `environment` is the charm's, in which Juju sets the model's proxies. What only retrofit can
+    judge (is there such a series?) is left to it. `directory` is that of the files of
+    `archive_settings`.
     """
     frequency = options["frequency"]
     document: dict[str, Any] = {
         "cloud": {"name": CLOUD, "clouds_yaml": clouds_yaml},
-        "source": {},
+        # As the other charm: a minimal image where there is no server image.
+        "source": {"variants": ["server", "minimal"]},
         "build": {"format": options["image-format"], **_proxies(environment)},
         "publish": {
             "tag": options["amp-image-tag"],
             "keep": options["keep-images"],
-            "adopt": options["adopt-images"],
+            # Only where it is set: the bundle of 0.1, which may still be attached, refuses it.
+            **({"replace_charm_images": True} if options["adopt-images"] else {}),
         },
         "web": {"healthy_within": HEALTHY_WITHIN.get(frequency, NEVER) if scheduled else NEVER},
     }
     series = re.split(r"[\s,]+", options["retrofit-series"].strip())
     if series != [""]:
         document["source"]["series"] = series
-    mirror, security = options["ubuntu-mirror"], options["ubuntu-security-mirror"]
-    if mirror:
-        document["build"]["archive_mirror"] = mirror
-    if mirror or security:
-        document["build"]["security_mirror"] = security or mirror
-    document["build"].update(_cloud_archive(options))
+    document["build"].update(archive_settings(options, directory).settings)
+    release = options["octavia-release"].strip()
+    # Only where they are set, as above.
+    octavia = {"release": release, "client_ca": controller_ca}
+    if any(octavia.values()):
+        document["octavia"] = {key: value for key, value in octavia.items() if value}
+    if options["auto-rollover"]:
+        document["rollover"] = {"enabled": True}
     if options["debug"]:
         document["build"]["environment"] = {"DIB_DEBUG_TRACE": "1"}
     return _merged(document, _further(options["settings"]))
 
 
+def controller_ca(options: Mapping[str, Any]) -> str:
+    """Return the certificates of option lb-mgmt-controller-cacert as PEM, and nothing else of it.
+
+    Empty where it is empty. Raises OptionError.
+    """
+    name = "lb-mgmt-controller-cacert"
+    if not options[name].strip():
+        return ""
+    try:
+        text = base64.b64decode("".join(options[name].split()), validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise OptionError(f"option {name} is not PEM in base64") from None
+    found = CERTIFICATE.findall(text)
+    if not found:
+        raise OptionError(f"option {name} holds no certificate")
+    return "".join(f"{each}\n" for each in found)
+
+
+def archive_settings(options: Mapping[str, Any], directory: str) -> Archives:
+    """Return the settings of package archives, and the files below `directory` that they name.
+
+    Raises OptionError.
+    """
+    try:
+        return archives(options, directory)
+    except ArchiveOptionError as error:
+        raise OptionError(str(error)) from None
+
+
 def toml(document: Mapping[str, Any]) -> str:
     """Write a document as TOML; the charm has no library for it."""
     return "\n".join(_table((), document)).lstrip("\n") + "\n"
-
-
-def _cloud_archive(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Read both options of the cloud archive; the pocket that is named by itself wins."""
-    found: dict[str, Any] = {}
-    # The key of an archive, after the bar, is not ours to install: the image has Ubuntu's keyring.
-    mirror = options["uca-mirror"].partition("|")[0].strip()
-    if mirror.startswith("ppa:"):
-        found["ppas"] = [mirror]
-    elif mirror.startswith("cloud:"):
-        # cloud:jammy-caracal/proposed -> caracal-proposed, as add-apt-repository takes it.
-        release, _, pocket = mirror.removeprefix("cloud:").partition("-")[2].partition("/")
-        if not release:
-            raise OptionError(
-                f"option uca-mirror is {mirror!r}, expected cloud:<series>-<release>[/<pocket>]"
-            )
-        found["cloud_archive"] = f"{release}-{pocket}" if pocket else release
-    elif mirror.startswith("deb "):
-        words = [word for word in mirror.split()[1:] if "://" in word]
-        if not words:
-            raise OptionError(f"option uca-mirror has no URL: {mirror!r}")
-        found["cloud_archive_mirror"] = words[0]
-    elif mirror:
-        if "://" not in mirror:
-            raise OptionError(
-                f"option uca-mirror is {mirror!r}, expected a URL, deb URL, cloud:... or ppa:..."
-            )
-        found["cloud_archive_mirror"] = mirror
-    if options["retrofit-uca-pocket"]:
-        found["cloud_archive"] = options["retrofit-uca-pocket"]
-    return found
 
 
 def _proxies(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""retrofit on a machine: installed, configured, scheduled, asked; knows nothing of Juju."""
+"""retrofit on a machine: installation, configuration, schedule, status; knows nothing of Juju."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,31 @@ COMMON_PACKAGES = (
     "gpgv",
 )  # fmt: skip
 TIMER = "retrofit.timer"
+ROLLOVER_TIMER = "retrofit-rollover.timer"
 SERVICE = "retrofit.service"
 FOREIGN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""What a packed charm's dispatch sets for itself, and would break another Python."""
+"""Variables that a packed charm's dispatch sets for itself, and that break another Python."""
+
+
+VERSIONS = re.compile(r"[0-9a-f]{16}(\.wheels)?")
+"""Names of installed versions, as Bundle.version makes them."""
+MARKER = ".retrofit"
+"""The file by which retrofit knows its own directories (retrofit/system/own_directory.py)."""
+ARCHIVE_FILES = ("archive.sources", "cloud-archive-key.asc")
+"""Files beside the configuration that the options of package archives come to (archives.py)."""
+OWN_ENTRIES = {
+    "var/lib/retrofit/work": (MARKER,),
+    "var/lib/retrofit": (
+        MARKER, "targets", "locks", "schedule.json", "worker.toml", "worker.lock",
+        "outbox.next", "outbox.lock", "reservations",
+    ),
+    "var/cache/retrofit": (MARKER, "packages", "sources", "archive", "evidence"),
+}  # fmt: skip
+"""What retrofit leaves in its directories once nothing runs, the inner one first."""
 
 
 class WorkloadError(Exception):
-    """The machine does not do what is needed; the message says what, in one line."""
+    """A command on the machine failed; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +60,7 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """Name its content."""
+        """Return a name of its content."""
         with self.file.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -53,12 +73,12 @@ class Workload:
 
     @property
     def home(self) -> Path:
-        """Where virtual environments lie, one for each version that was installed."""
+        """The directory of virtual environments, one for each installed version."""
         return self.root / "opt/retrofit"
 
     @property
     def current(self) -> Path:
-        """The link to the one that is used."""
+        """The link to the version in use."""
         return self.home / "current"
 
     @property
@@ -68,32 +88,42 @@ class Workload:
 
     @property
     def clouds_yaml(self) -> Path:
-        """Our own: that of the machine's administrator is not ours to write."""
+        """Our own file: that of the machine's administrator is not ours to write."""
         return self.root / "etc/retrofit/clouds.yaml"
 
     @property
     def ca_file(self) -> Path:
-        """The authorities that are believed."""
+        """The trusted authorities."""
         return self.root / "etc/retrofit/ca.pem"
 
     @property
+    def controller_ca_file(self) -> Path:
+        """The CA of Octavia's controllers, which agents trust."""
+        return self.root / "etc/retrofit/controller-ca.pem"
+
+    @property
+    def known_controller_ca(self) -> str:
+        """The path of that file where it is there; empty without one."""
+        return str(self.controller_ca_file) if self.controller_ca_file.exists() else ""
+
+    @property
     def calendar_file(self) -> Path:
-        """The drop-in of the timer that says how often."""
+        """The drop-in of the timer with its frequency."""
         return self.root / f"etc/systemd/system/{TIMER}.d/charm.conf"
 
     @property
     def is_installed(self) -> bool:
-        """Say whether there is a version to call."""
+        """Return True if a version is installed."""
         return (self.current / "bin/retrofit").exists()
 
     def is_current(self, bundle: Bundle) -> bool:
-        """Say whether this version is what is used."""
+        """Return True if this version is in use."""
         return self.is_installed and self.current.resolve().name == bundle.version
 
     # Installation
 
     def install_packages(self) -> None:
-        """Install what builds and trials need from Ubuntu's archive."""
+        """Install what builds and verification need from Ubuntu's archive."""
         packages = (*COMMON_PACKAGES, *PACKAGES.get(platform.machine(), ()))
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         self._run("apt-get", "update", "--quiet", timeout=600, extra=quiet)
@@ -103,9 +133,9 @@ class Workload:
         )  # fmt: skip
 
     def install(self, bundle: Bundle) -> None:
-        """Install a version beside the one that is used, then use it.
+        """Install a version beside the one in use, then switch to it.
 
-        A run that goes on keeps its own version: the one before is left until the next upgrade.
+        A run in progress keeps its own version: the previous one stays until the next upgrade.
         """
         before = self.current.resolve().name if self.is_installed else None
         version = bundle.version
@@ -131,7 +161,13 @@ class Workload:
         unfinished.replace(self.current)
         for other in self.home.iterdir():
             if other.is_dir() and other.name not in {version, before, "current"}:
-                shutil.rmtree(other)
+                self._remove_version(other)
+
+    @staticmethod
+    def _remove_version(place: Path) -> None:
+        """Delete an installed version, or its wheels: by the form of its name, nothing else."""
+        if VERSIONS.fullmatch(place.name) and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
 
     def _unpack(self, bundle: Bundle, into: Path) -> None:
         shutil.rmtree(into, ignore_errors=True)
@@ -146,13 +182,13 @@ class Workload:
             )
 
     def version(self) -> str:
-        """Return the version of retrofit that is used."""
+        """Return the version of retrofit in use."""
         return self._ours("retrofit", "--version", timeout=60).stdout.split()[-1]
 
     # Configuration
 
     def write_config(self, text: str) -> None:
-        """Write retrofit.toml, unless retrofit refuses it: then it is raised as WorkloadError."""
+        """Write retrofit.toml. Raises WorkloadError if retrofit refuses it."""
         candidate = self.config.with_name("candidate.toml")
         _write(candidate, text, mode=0o640)
         try:
@@ -160,8 +196,8 @@ class Workload:
             self._run(self._program("retrofit"), "config", "check", timeout=60, extra=named)
             _write(self.config, text, mode=0o640)
         except WorkloadError as error:
-            said = str(error).replace(str(candidate), "the options")
-            raise WorkloadError(said) from error
+            message = str(error).replace(str(candidate), "the options")
+            raise WorkloadError(message) from error
         finally:
             candidate.unlink()
 
@@ -170,23 +206,41 @@ class Workload:
         _write(self.clouds_yaml, text, mode=0o600)
 
     def remove_clouds(self) -> None:
-        """Forget the credentials."""
+        """Delete the credentials."""
         self.clouds_yaml.unlink(missing_ok=True)
 
     def write_authorities(self, further: str) -> None:
-        """Write which authorities are believed: those of the machine, and further ones as PEM."""
+        """Write the trusted authorities: those of the machine, and further ones as PEM."""
         system = self.root / "etc/ssl/certs/ca-certificates.crt"
         text = system.read_text() if system.exists() else ""
         _write(self.ca_file, f"{text}{further}", mode=0o644)
 
+    def write_controller_ca(self, text: str) -> None:
+        """Write the CA of Octavia's controllers; without one, delete it."""
+        if text:
+            _write(self.controller_ca_file, text, mode=0o644)
+        else:
+            self.controller_ca_file.unlink(missing_ok=True)
+
+    def write_archives(self, files: Mapping[str, str]) -> None:
+        """Write the files of package archives, and delete those that no option needs any more."""
+        for name in ARCHIVE_FILES:
+            path = self.config.with_name(name)
+            if name in files:
+                _write(path, files[name], mode=0o644)
+            else:
+                path.unlink(missing_ok=True)
+
     # Schedule
 
     def put_units_in_place(self) -> None:
-        """Write the systemd units of the version that is used."""
-        self._ours("retrofit-scheduler", "install", "--timer", *self._at_root(), timeout=120)
+        """Write the systemd units of the version in use."""
+        ways = ["--timer", *(["--rollover"] if self.is_scheduled(ROLLOVER_TIMER) else [])]
+        for way in ways:
+            self._ours("retrofit-scheduler", "install", way, *self._at_root(), timeout=120)
 
     def schedule(self, calendar: str) -> None:
-        """Have the timer run, so often."""
+        """Start the timer with this frequency."""
         text = (
             f"# From the charm's option frequency.\n[Timer]\nOnCalendar=\nOnCalendar={calendar}\n"
         )
@@ -194,21 +248,34 @@ class Workload:
             self._run("systemctl", "daemon-reload", timeout=120)
             self._run("systemctl", "try-restart", TIMER, timeout=120)
         if not self.is_scheduled():
-            self._ours(
-                "retrofit-scheduler", "install", "--timer", "--enable", *self._at_root(),
-                timeout=600,
-            )  # fmt: skip
+            self._enable("--timer")
 
     def unschedule(self) -> None:
-        """Have the timer stopped; a run that goes on is left to end."""
-        if self.is_scheduled():
-            self._run("systemctl", "disable", "--now", TIMER, timeout=120)
+        """Stop the timer; a run in progress ends by itself."""
+        self._disable(TIMER)
 
-    def is_scheduled(self) -> bool:
-        """Say whether the timer runs, now and after the next boot."""
+    def schedule_rollover(self) -> None:
+        """Start the timer of rollovers, with the units of the version in use."""
+        if not self.is_scheduled(ROLLOVER_TIMER):
+            self._enable("--rollover")
+
+    def unschedule_rollover(self) -> None:
+        """Stop the timer of rollovers; one in progress ends after its failover."""
+        self._disable(ROLLOVER_TIMER)
+
+    def _enable(self, way: str) -> None:
+        words = ("install", way, "--enable", *self._at_root())
+        self._ours("retrofit-scheduler", *words, timeout=600)
+
+    def _disable(self, timer: str) -> None:
+        if self.is_scheduled(timer):
+            self._run("systemctl", "disable", "--now", timer, timeout=120)
+
+    def is_scheduled(self, timer: str = TIMER) -> bool:
+        """Return True if a timer runs, now and after the next boot."""
         return (
             subprocess.run(
-                ["systemctl", "is-enabled", "--quiet", TIMER],
+                ["systemctl", "is-enabled", "--quiet", timer],
                 env=_environment({}),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -219,20 +286,33 @@ class Workload:
         )
 
     def remove(self) -> None:
-        """Take everything away but the logs: all else that counts is in Glance."""
+        """Delete everything of ours but the logs: all else that matters is in Glance.
+
+        What somebody else put into these directories stays, and so do the directories then.
+        """
         if self.is_installed:
             self._ours(
                 "retrofit-scheduler", "install", "--remove", "--force", *self._at_root(),
                 timeout=900,
             )  # fmt: skip
         shutil.rmtree(self.calendar_file.parent, ignore_errors=True)
-        for name in ("etc/retrofit", "opt/retrofit", "var/lib/retrofit", "var/cache/retrofit"):
-            shutil.rmtree(self.root / name, ignore_errors=True)
+        self.write_archives({})
+        for file in (self.config, self.clouds_yaml, self.ca_file, self.controller_ca_file):
+            file.unlink(missing_ok=True)
+        for link in (self.current, self.home / "current.new"):
+            link.unlink(missing_ok=True)
+        for place in self.home.glob("*"):
+            self._remove_version(place)
+        for name, entries in OWN_ENTRIES.items():
+            _remove_own(self.root / name, entries)
+        for name in ("etc/retrofit", "opt/retrofit", *OWN_ENTRIES):
+            with suppress(OSError):
+                (self.root / name).rmdir()
 
-    # Questions and actions
+    # Status and actions
 
     def status(self) -> dict[str, Any]:
-        """Return what `retrofit --output json status` says. Raises WorkloadError without answer."""
+        """Return the answer of `retrofit --output json status`. Raises WorkloadError."""
         finished = self._call(
             self._program("retrofit"),
             "--output",
@@ -250,9 +330,9 @@ class Workload:
         return answer
 
     def act(self, action: str) -> int:
-        """Do one of Juju's actions, which retrofit tells Juju about by itself.
+        """Do one of Juju's actions; retrofit sends the result to Juju itself.
 
-        It has no time limit here: retrofit has its own. Returns its exit code.
+        There is no time limit here: retrofit has its own. Returns its exit code.
         """
         with subprocess.Popen(
             [self._program("retrofit-charm-action")],
@@ -318,20 +398,20 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def _last_words(finished: subprocess.CompletedProcess[str]) -> str:
-    """Say in one line why a command failed: retrofit's own error, or the last line of others."""
+    """Return in one line why a command failed: retrofit's error, or the last line of others."""
     lines = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
     ours = next((n for n, line in enumerate(lines) if line.startswith("error: ")), None)
     if ours is not None:
-        told = [line for line in lines[ours:] if not line.startswith("hint: ")]
-        return " ".join(told).removeprefix("error: ")
+        error = [line for line in lines[ours:] if not line.startswith("hint: ")]
+        return " ".join(error).removeprefix("error: ")
     name = Path(str(finished.args[0])).name
     return (
-        f"{name} failed with exit code {finished.returncode}: {lines[-1] if lines else 'no word'}"
+        f"{name} failed with exit code {finished.returncode}: {lines[-1] if lines else 'no output'}"
     )
 
 
 def _write(path: Path, text: str, *, mode: int) -> bool:
-    """Write a file whole or not at all, readable by nobody else meanwhile; say if it is new."""
+    """Write a file whole or not at all, never readable by others; return True if it changed."""
     if path.exists() and path.read_text() == text and path.stat().st_mode & 0o777 == mode:
         return False
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -343,3 +423,17 @@ def _write(path: Path, text: str, *, mode: int) -> bool:
         os.fchmod(file.fileno(), mode)
     unfinished.replace(path)
     return True
+
+
+def _remove_own(directory: Path, entries: Iterable[str]) -> None:
+    """Delete entries of a directory that has retrofit's marker, and directories that are empty."""
+    if not (directory / MARKER).is_file():
+        return
+    for path in (directory / name for name in entries):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for path in sorted(directory.rglob("*"), reverse=True):
+        with suppress(OSError):
+            path.rmdir()

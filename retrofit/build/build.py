@@ -1,4 +1,4 @@
-"""Source + recipe -> amphora image file."""
+"""Build an amphora image file from a source image and a recipe."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from pathlib import Path
 
 import structlog
 
-from retrofit import disk, process, qemu_img
+from retrofit import disk
+from retrofit.build import needs
+from retrofit.build.build_log import PhaseReader, failure_lines, redact, settings_lost
+from retrofit.build.command import SYSTEM_PATH, BuildPaths, plan_build, supervised_argv
+from retrofit.build.handover import hand_over
+from retrofit.build.package_cache import keep_packages, lend_packages
+from retrofit.build.recipe import Recipe, gather
+from retrofit.build.request import BuildRequest, Reserve
+from retrofit.build.work_directory import BUILD, clear
 from retrofit.config import BuildSettings
-from retrofit.dib import preflight
-from retrofit.dib.build_log import PhaseReader, lines_that_matter, redact
-from retrofit.dib.package_cache import keep, lend
-from retrofit.dib.plan import MEBIBYTE, BuildPaths, plan_build, supervised
-from retrofit.dib.recipe import Recipe, gather
-from retrofit.dib.work_directory import BUILD, clear
-from retrofit.digests import sha512_of
-from retrofit.disk import ext4
+from retrofit.disk import StockDisk, ext4, qemu_img
 from retrofit.errors import BuildError, SourceError
-from retrofit.interrupts import uninterrupted
 from retrofit.model import DEBIAN_ARCHITECTURES, BuiltImage
-from retrofit.progress import Progress, silent
-from retrofit.shortage import told_as
+from retrofit.system import logged_process, process
+from retrofit.system.digests import sha512_of
+from retrofit.system.progress import Progress
+from retrofit.system.resource_errors import resource_errors_as
+from retrofit.system.signals import uninterrupted
+from retrofit.system.sizes import GIBIBYTE, MEBIBYTE
 
 log = structlog.get_logger(__name__)
 
-GIBIBYTE = 1024**3
 COMPRESSED = {
     "zstd": ("-c", "-o", "compression_type=zstd,cluster_size=256k"),
     "zlib": ("-c", "-o", "compression_type=zlib"),
@@ -38,8 +41,8 @@ COMPRESSED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """What every step of one build needs to know."""
+class _BuildContext:
+    """The paths and settings that the steps of one build share."""
 
     recipe: Recipe
     settings: BuildSettings
@@ -47,86 +50,77 @@ class _Job:
     paths: BuildPaths
     packages: Path
     log_file: Path
-    told_log: Path
+    reported_log: Path
     result: Path
+    reserve: Reserve | None
     progress: Progress
 
     @property
     def part(self) -> Path:
-        """Return the result's name until it is whole."""
+        """Return the path of the unfinished result."""
         return self.result.with_name(f"{self.result.name}.part")
 
 
-@told_as(BuildError, "build the image")
-def build(
-    source: Path,
-    *,
-    recipe: Recipe,
-    settings: BuildSettings,
-    work_dir: Path,
-    cache_dir: Path,
-    log_file: Path,
-    source_format: str | None = None,
-    expected_os: tuple[str, str] | None = None,
-    allow_os_mismatch: bool = False,
-    architecture: str = "x86_64",
-    told_log: Path | None = None,
-    progress: Progress = silent,
-) -> BuiltImage:
-    """Retrofit the image file `source`; the result is a file in `work_dir`.
+@resource_errors_as(BuildError, "build the image")
+def build(request: BuildRequest) -> BuiltImage:
+    """Retrofit the image file `request.source`; the result is a file in `request.work_dir`.
 
-    `source_format` is what the record says, `qcow2` or `raw`; what the file is must agree.
-    `expected_os` is distribution and version, `("ubuntu", "24.04")`; `architecture` is Glance's.
-    Output of the build's programs is appended to `log_file`, which errors call `told_log`.
-    However this ends, no mount, loop device or temporary file remains.
-    Raises SourceError for a source that cannot be used, BuildError for everything else.
+    The file has to match its record. However this ends, no mount, loop device or temporary file
+    remains. Raises SourceError for a source that cannot be used, BuildError for everything else.
     """
     began = time.monotonic()
-    # qemu-img takes what stands before a colon for a protocol, unless a slash comes first.
-    source = source.absolute()
-    job = _Job(
-        recipe=recipe,
+    # qemu-img reads a prefix before a colon as a protocol, unless a slash comes first.
+    source = request.source.absolute()
+    settings, progress = request.settings, request.progress
+    context = _BuildContext(
+        recipe=request.recipe,
         settings=settings,
-        architecture=DEBIAN_ARCHITECTURES[architecture],
+        architecture=DEBIAN_ARCHITECTURES[request.architecture],
         paths=BuildPaths(
             # The kernel names backing files and mount points by their real paths.
-            directory=work_dir.resolve() / BUILD,
+            directory=request.work_dir.resolve() / BUILD,
             tools=Path(sys.executable).parent,
         ),
-        packages=cache_dir.absolute() / "packages",
-        log_file=log_file,
-        told_log=told_log or log_file,
-        result=work_dir / f"amphora.{settings.format}",
+        packages=request.cache_dir.absolute() / "packages",
+        log_file=request.log_file,
+        reported_log=request.reported_log or request.log_file,
+        result=request.work_dir / f"amphora.{settings.format}",
+        reserve=request.reserve,
         progress=progress,
     )
     progress("examining the source", 0.0)
     found_format = disk.source_format(source)
-    if source_format not in (None, found_format):
+    if request.source_format not in (None, found_format):
         raise SourceError(
-            f"source {source} is {found_format}, but its record says {source_format}",
+            f"source {source} is {found_format}, but its record has {request.source_format}",
             hint="choose another source, or correct the record",
         )
-    preflight.check_abilities(job.paths.tools)
-    _claim(job.paths.directory)
+    _claim(context.paths.directory)
     try:
-        _make_directories(job)
-        gather(recipe, job.paths.elements)
-        tmpfs = _check_resources(job, source, found_format)
+        _make_directories(context)
+        gather(context.recipe, context.paths.elements)
+        tmpfs = _check_resources(context, source, found_format)
         progress("copying the source's disk", 0.02)
-        _copy_disk(source, found_format, job.paths.disk)
+        _copy_disk(source, found_format, context.paths.disk)
+        if settings.format == "raw":
+            disk.require_uploadable(context.paths.disk)
         progress("examining the source", 0.06)
-        stock = disk.inspect(job.paths.disk)
-        if expected_os is not None:
-            disk.check_os(stock.os, *expected_os, allow_mismatch=allow_os_mismatch)
-        log.info("retrofit started", os=str(stock.os), tmpfs=tmpfs, log_file=str(log_file))
-        _run(job, stock, tmpfs=tmpfs)
-        image = _finish(job, stock)
+        source_disk = disk.inspect(context.paths.disk)
+        if request.expected_os is not None:
+            disk.check_os(
+                source_disk.os, *request.expected_os, allow_mismatch=request.allow_os_mismatch
+            )
+        log.info(
+            "retrofit started", os=str(source_disk.os), tmpfs=tmpfs, log_file=str(context.log_file)
+        )
+        _run(context, source_disk, tmpfs=tmpfs)
+        image = _finish(context, source_disk)
     finally:
         with uninterrupted():
             with suppress(OSError):
-                redact(job.log_file)
-            clear(job.paths.directory)
-            job.part.unlink(missing_ok=True)
+                redact(context.log_file)
+            clear(context.paths.directory)
+            context.part.unlink(missing_ok=True)
     progress("built", 1.0)
     log.info("retrofit finished", seconds=round(time.monotonic() - began), size=image.size)
     return image
@@ -146,16 +140,16 @@ def _claim(directory: Path) -> None:
         ) from error
 
 
-def _make_directories(job: _Job) -> None:
-    paths = job.paths
+def _make_directories(context: _BuildContext) -> None:
+    paths = context.paths
     try:
         for directory in (
             *(paths.temporary, paths.home, paths.elements),
-            job.log_file.parent,
+            context.log_file.parent,
         ):
             directory.mkdir(parents=True, exist_ok=True)
-        job.log_file.touch()
-        # Ours, so that a later run may look at it; the build takes it as root.
+        context.log_file.touch()
+        # Created by us, so that a later run may open it; the build locks it as root.
         paths.lock.touch()
     except OSError as error:
         raise BuildError(
@@ -164,14 +158,16 @@ def _make_directories(job: _Job) -> None:
         ) from error
 
 
-def _check_resources(job: _Job, source: Path, source_format: str) -> bool:
-    """Say whether to build in memory. Raises BuildError when this machine is too small."""
-    needs = preflight.needs_for(
-        source=_data_size(source, source_format), output_copy=job.settings.format == "qcow2"
+def _check_resources(context: _BuildContext, source: Path, source_format: str) -> bool:
+    """Return True to build in memory. Raises BuildError when this machine is too small."""
+    wanted = needs.needs_for(
+        source=_data_size(source, source_format), output_copy=context.settings.format == "qcow2"
     )
-    tmpfs = preflight.choose_tmpfs(needs, wanted=job.settings.tmpfs)
-    preflight.check_disk_space(
-        job.paths.directory, needs.disk if tmpfs else needs.disk + needs.tmpfs
+    if context.reserve is not None:
+        return context.reserve(wanted)
+    tmpfs = needs.choose_tmpfs(wanted, wanted=context.settings.tmpfs)
+    needs.check_disk_space(
+        context.paths.directory, wanted.disk if tmpfs else wanted.disk + wanted.tmpfs
     )
     return tmpfs
 
@@ -185,7 +181,7 @@ def _data_size(source: Path, file_format: str) -> int:
     except process.CommandError as error:
         raise SourceError(
             f"qemu-img cannot read the source: {error}",
-            hint="take the image from its publisher once more",
+            hint="download the image from its publisher again",
         ) from error
 
 
@@ -195,104 +191,122 @@ def _copy_disk(source: Path, source_format: str, target: Path) -> None:
     except process.CommandError as error:
         if "No space left" in error.stderr:
             raise BuildError(
-                f"there is no space left for the source's disk in {target.parent}",
+                f"no space is left for the source's disk in {target.parent}",
                 hint="free some, or set paths.work to a directory with more",
             ) from error
         raise SourceError(
             f"cannot copy the source's disk: {error}",
-            hint="take the image from its publisher once more",
+            hint="download the image from its publisher again",
         ) from error
 
 
-def _run(job: _Job, stock: disk.StockDisk, *, tmpfs: bool) -> None:
+def _run(context: _BuildContext, source_disk: StockDisk, *, tmpfs: bool) -> None:
     plan = plan_build(
-        stock, job.recipe, job.settings, job.paths, architecture=job.architecture, tmpfs=tmpfs
+        source_disk,
+        context.recipe,
+        context.settings,
+        context.paths,
+        architecture=context.architecture,
+        tmpfs=tmpfs,
     )
-    reader = PhaseReader(job.progress, begin=0.08, end=0.85)
-    # Of this release: another's would be of no use to it.
-    kept = job.packages / f"{stock.os.id}-{stock.os.codename}-{job.architecture}"
-    archives = job.paths.archives(stock.os.id)
-    lent = lend(kept, archives)
+    hand_over(plan, context.recipe, context.paths)
+    reader = PhaseReader(context.progress, begin=0.08, end=0.85)
+    # By release: packages of another would be of no use.
+    kept = (
+        context.packages / f"{source_disk.os.id}-{source_disk.os.codename}-{context.architecture}"
+    )
+    archives = context.paths.archives(source_disk.os.id)
+    lent = lend_packages(kept, archives)
     try:
-        process.run_logged(
-            supervised(plan, job.paths, root=os.geteuid() == 0),
-            log_file=job.log_file,
-            timeout=job.settings.timeout,
-            env=plan.environment,
-            cwd=job.paths.directory,
+        logged_process.run_logged(
+            supervised_argv(plan, context.paths, root=os.geteuid() == 0),
+            log_file=context.log_file,
+            timeout=context.settings.timeout,
+            env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"},
+            cwd=context.paths.directory,
             on_line=reader,
             lifeline=True,
-            most=process.MOST_OUTPUT,
+            most=logged_process.MOST_OUTPUT,
         )
     except process.CommandError as error:
         where = f" in {reader.script}" if reader.script else ""
         if isinstance(error, process.OutOfTimeError):
             raise BuildError(
-                f"disk-image-create did not finish within {job.settings.timeout} s{where};"
-                f" its output is in {job.told_log}",
-                hint="raise build.timeout, or see in the log what it waited for",
+                f"disk-image-create did not finish within {context.settings.timeout} s{where};"
+                f" its output is in {context.reported_log}",
+                hint="raise build.timeout, or see the end of that log",
             ) from error
         if isinstance(error, process.TooMuchOutputError):
             raise BuildError(
                 f"disk-image-create was stopped{where}: it printed more than"
-                f" {process.MOST_OUTPUT >> 20} MiB, which {job.told_log} begins with",
-                hint="see in the log what it repeats",
+                f" {logged_process.MOST_OUTPUT >> 20} MiB; they are in {context.reported_log}",
+                hint="see what the log repeats",
             ) from error
         if error.returncode is None:
             raise BuildError(
-                error.message, hint="paths.logs must have room, and sudo must be there"
+                error.message, hint="check that paths.logs has room and that unshare is installed"
             ) from error
-        said = "\n".join(f"  {line}" for line in lines_that_matter(job.log_file))
+        reasons = failure_lines(context.log_file)
+        if lost := settings_lost(reasons):
+            raise BuildError(
+                f"the build's settings did not reach the chroot: {lost}",
+                hint="an element of build.elements changes or drops them; see"
+                f" {context.reported_log}",
+            ) from error
+        shown = "\n".join(f"  {line}" for line in reasons)
         raise BuildError(
-            f"disk-image-create failed{where}:\n{said}\nall of its output is in {job.told_log}",
-            hint="see what came before these lines in the log",
+            f"disk-image-create failed{where}:\n{shown}\nall of its output is in"
+            f" {context.reported_log}",
+            hint="see the log for the lines before these",
         ) from error
-    keep(archives, kept, lent)
+    keep_packages(archives, kept, lent)
 
 
-def _finish(job: _Job, stock: disk.StockDisk) -> BuiltImage:
-    raw = job.paths.result
+def _finish(context: _BuildContext, source_disk: StockDisk) -> BuiltImage:
+    raw = context.paths.result
     if not raw.exists():
         raise BuildError(
-            "disk-image-create succeeded and left no image",
-            hint=f"its output is in {job.told_log}",
+            "disk-image-create succeeded without an image",
+            hint=f"its output is in {context.reported_log}",
         )
     virtual_size = raw.stat().st_size
     min_disk = -(-virtual_size // GIBIBYTE)
-    _check_space(stock, job.settings, raw, min_disk)
-    job.progress("writing the image", 0.86)
-    if job.settings.format == "raw":
-        shutil.move(raw, job.part)
+    _check_space(source_disk, context.settings, raw, min_disk)
+    context.progress("writing the image", 0.86)
+    if context.settings.format == "raw":
+        shutil.move(raw, context.part)
     else:
-        _compress(raw, job.part, job.settings)
-    job.progress("computing the checksum", 0.97)
-    digest = sha512_of(job.part)
-    manifest = _keep_manifest(job)
-    job.part.replace(job.result)
+        _compress(raw, context.part, context.settings)
+    context.progress("computing the checksum", 0.97)
+    digest = sha512_of(context.part)
+    manifest = _keep_manifest(context)
+    evidence = _keep_evidence(context)
+    context.part.replace(context.result)
     return BuiltImage(
-        path=job.result,
-        disk_format=job.settings.format,
-        size=job.result.stat().st_size,
+        path=context.result,
+        disk_format=context.settings.format,
+        size=context.result.stat().st_size,
         virtual_size=virtual_size,
         min_disk=min_disk,
         sha512=digest,
         manifest=manifest,
+        evidence=evidence,
     )
 
 
-def _check_space(stock: disk.StockDisk, settings: BuildSettings, raw: Path, min_disk: int) -> None:
+def _check_space(source_disk: StockDisk, settings: BuildSettings, raw: Path, min_disk: int) -> None:
     if settings.max_disk is not None and min_disk > settings.max_disk:
         raise BuildError(
             f"the image needs a disk of {min_disk} GiB, and the amphora flavor has"
             f" {settings.max_disk} GiB",
-            hint="lower build.free_space, leave packages out, or use a larger flavor and"
+            hint="lower build.free_space, remove packages, or use a larger flavor and raise"
             " build.max_disk",
         )
-    available = ext4.superblock(raw, stock.root.partition.offset).available // MEBIBYTE
+    available = ext4.superblock(raw, source_disk.root.partition.offset).available // MEBIBYTE
     if available < settings.free_space:
         raise BuildError(
             f"the image has {available} MiB free instead of {settings.free_space} MiB",
-            hint="an element writes much in its finalise phase; do that in install.d, or raise"
+            hint="an element writes too much in finalise.d: let it write in install.d, or raise"
             " build.free_space",
         )
 
@@ -302,13 +316,22 @@ def _compress(raw: Path, target: Path, settings: BuildSettings) -> None:
         qemu_img.convert(raw, "raw", target, "qcow2", *COMPRESSED[settings.compression])
     except process.CommandError as error:
         raise BuildError(
-            f"cannot write {target}: {error}", hint="is there space for it?"
+            f"cannot write {target}: {error}", hint="check that paths.work has space for it"
         ) from error
 
 
-def _keep_manifest(job: _Job) -> Path | None:
-    if not job.paths.manifest.exists():
+def _keep_manifest(context: _BuildContext) -> Path | None:
+    if not context.paths.manifest.exists():
         return None
-    kept = job.log_file.with_suffix(".manifest")
-    shutil.copyfile(job.paths.manifest, kept)
+    kept = context.log_file.with_suffix(".manifest")
+    shutil.copyfile(context.paths.manifest, kept)
+    return kept
+
+
+def _keep_evidence(context: _BuildContext) -> Path | None:
+    """Move what the elements left for apt beside the result; an older element left none."""
+    if not context.paths.evidence.exists():
+        return None
+    kept = context.result.with_name("evidence.tar")
+    shutil.move(context.paths.evidence, kept)
     return kept

@@ -1,4 +1,4 @@
-"""Pure: a stock disk, a recipe and settings become the argv and environment of one build."""
+"""Turn a source disk, a recipe and settings into the argv and environment of a build; pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
+from retrofit.build.recipe import Recipe
 from retrofit.config import BuildSettings
-from retrofit.dib.recipe import Recipe
 from retrofit.disk import Filesystem, StockDisk, Superblock
+from retrofit.system.sizes import MEBIBYTE
 
-MEBIBYTE = 1024 * 1024
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STOP_GRACE = 45
 """Seconds that disk-image-create gets to clean up; less than `process.TERM_GRACE`."""
@@ -21,7 +21,7 @@ STOP_GRACE = 45
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPaths:
-    """Where one build's files are: all but the tools below `directory`, unseen by other builds."""
+    """The files of one build; all but the tools are below `directory`, its own."""
 
     directory: Path
     tools: Path
@@ -29,7 +29,7 @@ class BuildPaths:
     @property
     def disk(self) -> Path:
         """Return the raw copy of the source, which becomes the result."""
-        return self.directory / "stock.raw"
+        return self.directory / "source.raw"
 
     @property
     def result(self) -> Path:
@@ -53,11 +53,11 @@ class BuildPaths:
 
     @property
     def cache(self) -> Path:
-        """Return what diskimage-builder takes for a cache: its elements mount it into the image."""
+        """Return diskimage-builder's cache directory, which its elements mount into the image."""
         return self.directory / "cache"
 
     def archives(self, distribution: str) -> Path:
-        """Return the directory that is mounted where apt downloads packages to."""
+        """Return the directory that apt downloads packages to, in the image."""
         return self.cache / "apt" / distribution
 
     @property
@@ -67,8 +67,28 @@ class BuildPaths:
 
     @property
     def facts(self) -> Path:
-        """Return the JSON file in which the elements say what they found out."""
+        """Return the JSON file to which the elements write versions and other facts."""
         return self.directory / "facts.json"
+
+    @property
+    def evidence(self) -> Path:
+        """Return the tar file to which an element writes packages, their sources, and keys."""
+        return self.directory / "evidence.tar"
+
+    @property
+    def programs(self) -> Path:
+        """Return the directory of programs that the build finds before all others: a sudo."""
+        return self.directory / "bin"
+
+    @property
+    def environment(self) -> Path:
+        """Return the file with the environment of the build, which supervise reads and deletes."""
+        return self.directory / "environment"
+
+    @property
+    def settings(self) -> Path:
+        """Return the list with which an element compares what arrived in the chroot."""
+        return self.directory / "settings"
 
     @property
     def lock(self) -> Path:
@@ -78,14 +98,14 @@ class BuildPaths:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPlan:
-    """How to run disk-image-create."""
+    """Argv and environment of disk-image-create."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
 
 
 def plan_build(
-    stock: StockDisk,
+    source_disk: StockDisk,
     recipe: Recipe,
     settings: BuildSettings,
     paths: BuildPaths,
@@ -103,38 +123,40 @@ def plan_build(
     environment = {
         **_base(paths),
         **_how(settings, paths, tmpfs=tmpfs),
-        **_source(stock, recipe),
+        **_source(source_disk, recipe),
         **recipe.environment,
         **_agent(settings, paths),
-        "DISTRO_NAME": stock.os.id,
-        "DIB_RELEASE": stock.os.codename,
+        "DISTRO_NAME": source_disk.os.id,
+        "DIB_RELEASE": source_disk.os.codename,
         "ELEMENTS_PATH": str(paths.elements),
         "DIB_STOCK_MANIFEST": str(paths.manifest),
         "DIB_STOCK_FACTS": str(paths.facts),
+        "DIB_STOCK_EVIDENCE": str(paths.evidence),
+        "DIB_STOCK_SETTINGS": str(paths.settings),
     }
     return BuildPlan(argv=argv, environment={k: v for k, v in environment.items() if v})
 
 
-def supervised(plan: BuildPlan, paths: BuildPaths, *, root: bool) -> tuple[str, ...]:
+def supervised_argv(plan: BuildPlan, paths: BuildPaths, *, root: bool) -> tuple[str, ...]:
     """Return the argv that runs a plan in namespaces of its own, by sudo where need be.
 
-    The build's mounts are seen by nobody else and end with it, as its processes do.
+    The build's mounts are visible in them only, and end with it, as its processes do. Its
+    environment is in a file: what sudo keeps of one is a matter of its policy and version.
     """
-    # sudo -E keeps what is named in the environment but PATH, for which sudoers has secure_path.
-    sudo = () if root else ("sudo", "-n", "-E", "env", f"PATH={plan.environment['PATH']}")
+    sudo = () if root else ("sudo", "-n")
     return (
         *sudo,
         *("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"),
         *(str(paths.tools / "python"), "-m", "retrofit.dib.supervise"),
-        *(str(paths.lock), str(STOP_GRACE)),
+        *(str(paths.lock), str(STOP_GRACE), str(paths.environment)),
         *plan.argv,
     )
 
 
 def _base(paths: BuildPaths) -> dict[str, str]:
-    """Start from nothing: REQUESTS_CA_BUNDLE and its like must not leak into the chroot."""
+    """Return the variables of every build; our own, such as REQUESTS_CA_BUNDLE, stay outside."""
     return {
-        "PATH": f"{paths.tools}:{SYSTEM_PATH}",
+        "PATH": f"{paths.programs}:{paths.tools}:{SYSTEM_PATH}",
         "HOME": str(paths.home),
         "USER": "root",
         "LOGNAME": "root",
@@ -153,9 +175,9 @@ def _base(paths: BuildPaths) -> dict[str, str]:
 
 
 def _how(settings: BuildSettings, paths: BuildPaths, *, tmpfs: bool) -> dict[str, str]:
-    """Name what decides how an image is made, and leaves no trace in it."""
+    """Return the variables that decide how an image is built, and leave no trace in it."""
     return {
-        # Whether there is memory enough has been decided; 1 lets disk-image-create agree.
+        # Whether there is enough memory was decided before; 1 makes disk-image-create agree.
         **({"DIB_MIN_TMPFS": "1"} if tmpfs else {"DIB_NO_TMPFS": "1"}),
         "DIB_STOCK_DISK": str(paths.disk),
         "DIB_STOCK_APT_SOURCES": _absolute(settings.apt_sources),
@@ -163,6 +185,7 @@ def _how(settings: BuildSettings, paths: BuildPaths, *, tmpfs: bool) -> dict[str
         "DIB_DISTRIBUTION_MIRROR": settings.archive_mirror or "",
         "DIB_STOCK_SECURITY_MIRROR": settings.security_mirror or "",
         "DIB_STOCK_CLOUD_ARCHIVE_MIRROR": settings.cloud_archive_mirror or "",
+        "DIB_STOCK_CLOUD_ARCHIVE_KEY": _absolute(settings.cloud_archive_key),
         "http_proxy": settings.http_proxy or "",
         "https_proxy": settings.https_proxy or "",
         "no_proxy": settings.no_proxy or "",
@@ -184,11 +207,13 @@ def _absolute(path: Path | None) -> str:
     return str(path.absolute()) if path else ""
 
 
-def _source(stock: StockDisk, recipe: Recipe) -> dict[str, str]:
-    config = block_device_config(stock, free_space=int(recipe.output["free_space"]) * MEBIBYTE)
+def _source(source_disk: StockDisk, recipe: Recipe) -> dict[str, str]:
+    config = block_device_config(
+        source_disk, free_space=int(recipe.output["free_space"]) * MEBIBYTE
+    )
     filesystems = (
         f"{found.partition.offset}:{found.partition.size}:{found.type}:{found.mount_point}"
-        for found in stock.mounted
+        for found in source_disk.mounted
     )
     return {
         "DIB_STOCK_FILESYSTEMS": " ".join(filesystems),
@@ -196,8 +221,8 @@ def _source(stock: StockDisk, recipe: Recipe) -> dict[str, str]:
     }
 
 
-def block_device_config(stock: StockDisk, *, free_space: int) -> list[dict[str, Any]]:
-    """Return DIB_BLOCK_DEVICE_CONFIG: the stock disk with its filesystems made anew.
+def block_device_config(source_disk: StockDisk, *, free_space: int) -> list[dict[str, Any]]:
+    """Return DIB_BLOCK_DEVICE_CONFIG: the source disk with its filesystems made anew.
 
     `free_space` is in bytes. The names `image0` and `mkfs_root` are diskimage-builder's own.
     """
@@ -208,17 +233,17 @@ def block_device_config(stock: StockDisk, *, free_space: int) -> list[dict[str, 
             "mount_point": found.mount_point,
             "mkfs": mkfs_options(found.superblock),
         }
-        for found in stock.mounted
+        for found in source_disk.mounted
     ]
     disk = {
         "stock_disk": {
             "name": "image0",
-            "image": str(stock.path),
+            "image": str(source_disk.path),
             "free_space": free_space,
             "extents": extents,
         }
     }
-    return [disk, *(_mkfs(found) for found in stock.mounted)]
+    return [disk, *(_mkfs(found) for found in source_disk.mounted)]
 
 
 def _name(prefix: str, found: Filesystem) -> str:

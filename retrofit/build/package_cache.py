@@ -1,8 +1,8 @@
-"""Packages that builds downloaded: each build gets copies, and copies of what is new are kept.
+"""A cache of downloaded packages: each build gets copies, and copies of new packages are kept.
 
-Programs of an image have root in its build, and may write anything where its packages are. So no
-build writes where another reads, and what is lent is no more than an offer: `stock-archive-lent`
-gives to apt only what the build's own indexes, which are signed, list byte for byte.
+Programs of an image have root in its build, and may write anything to its package directory. So
+no build writes where another reads, and a build does not trust the copies that it gets:
+`stock-archive-lent` passes to apt only those that its own signed indexes list, byte for byte.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ import structlog
 log = structlog.get_logger(__name__)
 
 LIMIT = 1024**3
-"""Bytes of packages that are kept of all builds; the longest-kept go first."""
+"""Bytes of packages kept for all builds; the oldest are deleted first."""
 MOST = 4000
-"""How many packages that are; a build takes some hundred."""
+"""Number of packages kept; a build needs a few hundred."""
 LENT = "lent"
-"""Directory below apt's archives: apt itself looks at none."""
+"""Directory below apt's archives; apt itself reads no directory there."""
 PARTIAL = ".partial-"
+PARTIALS = re.compile(rf"{re.escape(PARTIAL)}[0-9a-f]{{8}}")
 # As apt names what it downloads: package, version, architecture.
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{0,127}_[A-Za-z0-9%.+~-]{1,255}_[a-z0-9-]{1,31}\.deb")
 
 Lent = Mapping[str, int]
-"""Name of a package that was lent -> inode of the copy."""
+"""Name of a package that a build got -> inode of the copy."""
 
 
-def lend(kept: Path, archives: Path) -> Lent:
-    """Copy the packages in `kept` to where a build offers them to apt; what fails is logged."""
+def lend_packages(kept: Path, archives: Path) -> Lent:
+    """Copy the packages in `kept` to a build, which offers them to apt; failures are logged."""
     lent: dict[str, int] = {}
     try:
         (archives / LENT).mkdir(parents=True)
@@ -46,14 +47,14 @@ def lend(kept: Path, archives: Path) -> Lent:
                 shutil.copyfile(package, copy)
                 lent[package.name] = copy.stat().st_ino
     except OSError as error:
-        log.warning("packages of earlier builds not lent", cache=str(kept), error=str(error))
+        log.warning("cached packages are not used", cache=str(kept), error=str(error))
     return lent
 
 
-def keep(archives: Path, kept: Path, lent: Lent) -> None:
-    """Copy what a build downloaded into `kept`, and bound what `kept.parent` holds.
+def keep_packages(archives: Path, kept: Path, lent: Lent) -> None:
+    """Copy the packages that a build downloaded to `kept`, and prune `kept.parent` to its limit.
 
-    Nothing in `archives` is to be trusted. What fails is logged.
+    Nothing in `archives` is trusted. Failures are logged.
     """
     left = LIMIT
     try:
@@ -66,7 +67,7 @@ def keep(archives: Path, kept: Path, lent: Lent) -> None:
             _copy(package, kept / package.name)
         _prune(kept.parent)
     except OSError as error:
-        log.warning("downloaded packages not kept", cache=str(kept), error=str(error))
+        log.warning("downloaded packages are not cached", cache=str(kept), error=str(error))
 
 
 def _packages(directory: Path) -> Iterator[Path]:
@@ -95,12 +96,15 @@ def _copy(package: Path, target: Path) -> None:
 
 
 def _prune(directory: Path) -> None:
-    """Delete packages beyond the limit; since when one is kept is what its ctime says."""
+    """Delete packages beyond the limits, those with the oldest ctime first."""
     total = 0
     found = []
     for path in directory.glob("*/*"):
+        ours = PACKAGE.fullmatch(path.name) or PARTIALS.fullmatch(path.name)
         with suppress(FileNotFoundError):
-            found.append((path, path.lstat()))
+            facts = path.lstat()
+            if ours and stat.S_ISREG(facts.st_mode):
+                found.append((path, facts))
     newest_first = sorted(found, key=lambda one: one[1].st_ctime, reverse=True)
     for number, (path, facts) in enumerate(newest_first):
         total += facts.st_size

@@ -1,4 +1,4 @@
-"""The recipe: everything that decides what is in an amphora image besides the source."""
+"""The recipe: everything besides the source that decides the content of an amphora image."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from pathlib import Path
 from diskimage_builder import element_dependencies, paths
 
 from retrofit.config import BuildSettings
+from retrofit.config.files import a_plain_path
 from retrofit.errors import BuildError, ConfigError
+from retrofit.system.own_elements import own_elements
 
-PACKAGE = Path(__file__).resolve().parent.parent
 AGENT_ELEMENTS = {"distro": "amphora-agent-distro", "pypi": "amphora-agent-pypi"}
-SCHEMA = 1
-"""Counted up when the same settings begin to mean another image."""
+SCHEMA = 2
+"""Raised when the same settings result in another image than before."""
+UPGRADE = {"packages": "1", "all": "all", "none": ""}
+"""The element's words for `build.upgrade`; the first as in 0.1.0."""
+STATIC = "static"
+"""Directory of an element whose files install-static copies into the image, modes and all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +36,10 @@ class Element:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is built into an image. Two recipes with the same digest build the same image.
+    """Everything that is built into an image; recipes with the same digest build the same image.
 
-    `wanted` are the elements to ask for, `elements` those and what they depend on, by name.
-    `environment` is the part of diskimage-builder's environment that decides contents.
+    `wanted` are the elements on the command line, `elements` those and their dependencies, by
+    name. `environment` is the part of diskimage-builder's environment that decides the content.
     """
 
     wanted: tuple[str, ...]
@@ -45,7 +50,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 over all of it in canonical JSON; paths have no part in it."""
+        """Return the SHA-256 over the recipe in canonical JSON, without any paths."""
         document = {
             "schema": SCHEMA,
             "wanted": list(self.wanted),
@@ -59,11 +64,12 @@ class Recipe:
 
 
 def recipe_for(build: BuildSettings) -> Recipe:
-    """Resolve settings to a recipe. Raises ConfigError for an element that cannot be used.
+    """Return the recipe of settings. Raises ConfigError for an element that cannot be used.
 
-    How an image is made (proxies, mirrors, CA bundle, time limits, tmpfs) has no part in it.
+    It leaves out how an image is built: proxies, mirrors, CA bundle, time limits, tmpfs.
     """
     wanted = _wanted(build)
+    _require_plain(own_elements())
     return Recipe(
         wanted=wanted,
         elements=tuple(_resolve(wanted, (*build.element_paths, own_elements()))),
@@ -73,15 +79,15 @@ def recipe_for(build: BuildSettings) -> Recipe:
     )
 
 
-def own_elements() -> Path:
-    """Return the directory of our elements: inside an installed package, or beside it."""
-    for directory in (PACKAGE / "elements", PACKAGE.parent / "elements"):
-        if directory.is_dir():
-            return directory
-    raise ConfigError(
-        f"the elements are neither in {PACKAGE} nor beside it",
-        hint="this installation is incomplete: install octavia-retrofit again",
-    )
+def _require_plain(directory: Path) -> None:
+    """Raise ConfigError where retrofit lies in a directory that a build's programs do not quote."""
+    try:
+        a_plain_path(directory)
+    except ValueError as error:
+        raise ConfigError(
+            f"retrofit cannot build from where it is installed, {directory}: it {error}",
+            hint="install it in a directory with such a name, such as /opt/retrofit",
+        ) from error
 
 
 def _wanted(build: BuildSettings) -> tuple[str, ...]:
@@ -95,7 +101,7 @@ def _environment(build: BuildSettings) -> dict[str, str]:
         "DIB_STOCK_CLOUD_ARCHIVE": build.cloud_archive or "",
         "DIB_STOCK_PPAS": " ".join(build.ppas),
         "DIB_STOCK_PACKAGES": " ".join(build.packages),
-        "DIB_STOCK_UPGRADE": "1" if build.upgrade else "",
+        "DIB_STOCK_UPGRADE": UPGRADE[build.upgrade],
         "DIB_AMPHORA_AGENT_VERSION": _of_pypi(build, build.agent_version),
     }
 
@@ -146,19 +152,23 @@ def _resolve(wanted: tuple[str, ...], search_path: tuple[Path, ...]) -> Iterator
 
 
 def gather(recipe: Recipe, directory: Path) -> None:
-    """Copy the recipe's elements, but those of diskimage-builder itself, into `directory`.
+    """Copy the recipe's elements to `directory`, with modes of their own.
 
     diskimage-builder would otherwise also read package-installs.yaml of elements that another one
-    of the same name overrides, and see whatever changes while it runs.
-    Raises BuildError when an element is no longer what the recipe's digest says.
+    of the same name overrides, and see changes that are made while it runs. Modes in an image come
+    from those of its elements' files, which the umask of an installation decides: so a copy has
+    0755 or 0644. Elements of diskimage-builder itself that put no files into an image stay where
+    they are.
+    Raises BuildError when an element no longer matches the recipe's digest.
     """
     theirs = Path(paths.get_path("elements")).resolve()
     for element in recipe.elements:
-        if element.path.is_relative_to(theirs):
+        if element.path.is_relative_to(theirs) and not (element.path / STATIC).is_dir():
             continue
         copy = directory / element.name
         try:
             shutil.copytree(element.path, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            _normalise(copy)
             digest = tree_digest(copy)
         except (OSError, shutil.Error) as error:
             raise BuildError(
@@ -166,21 +176,33 @@ def gather(recipe: Recipe, directory: Path) -> None:
             ) from error
         if digest != element.digest:
             raise BuildError(
-                f"element {element.name} was changed after this run began",
-                hint=f"run again when {element.path} is as it shall be",
+                f"element {element.name} was changed during this run",
+                hint=f"finish the changes in {element.path}, then run again",
             )
 
 
-def tree_digest(directory: Path) -> str:
-    """Return the SHA-256 over names, contents and run bits of the files below `directory`.
+def _normalise(directory: Path) -> None:
+    """Give directories and files the modes that the digest stands for. Raises OSError."""
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else _mode(path))
 
-    Other mode bits depend on the umask of whoever made the checkout.
+
+def _mode(path: Path) -> int:
+    """Return the mode that a file of an element has in a build, whatever the umask left of it."""
+    return 0o755 if path.stat().st_mode & 0o100 else 0o644
+
+
+def tree_digest(directory: Path) -> str:
+    """Return the SHA-256 over names, contents and modes of the files below `directory`.
+
+    Of a mode only the owner's run bit counts, and decides what a build gives the file: other bits
+    depend on the umask at the checkout.
     """
     total = hashlib.sha256()
     for path in sorted(directory.rglob("*")):
         if path.is_dir() or "__pycache__" in path.parts or not path.exists():
             continue
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        runs = "x" if path.stat().st_mode & 0o100 else "-"
-        total.update(f"{path.relative_to(directory)}\0{runs}\0{content}\n".encode())
+        mode = f"{_mode(path):04o}"
+        total.update(f"{path.relative_to(directory)}\0{mode}\0{content}\n".encode())
     return total.hexdigest()

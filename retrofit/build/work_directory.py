@@ -1,13 +1,12 @@
-"""Directories for disks in the making: locked while in use, and emptied of mounts and loops.
+"""Work directories of builds: locked while in use, and cleaned of mounts and loop devices.
 
-What belongs to a directory is found by identity (mount points below it, loop devices whose backing
-file is below it), so that whoever died may have left anything.
+Everything that belongs to a directory is found by identity: mount points below it, loop devices
+with a backing file below it. So a cleanup does not depend on how a run died.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
 import tempfile
@@ -19,16 +18,20 @@ from typing import TextIO
 
 import structlog
 
-from retrofit import process
-from retrofit.dib.plan import STOP_GRACE
+from retrofit.build.command import STOP_GRACE
 from retrofit.errors import BuildError
-from retrofit.interrupts import uninterrupted
+from retrofit.system import process
+from retrofit.system.own_directory import RUN_ID
+from retrofit.system.privilege import as_root
+from retrofit.system.signals import uninterrupted
 
 log = structlog.get_logger(__name__)
 
 LOCK = ".lock"
-UNFINISHED = ".retrofit-new-"
+NEW_PREFIX = ".retrofit-new-"
 BUILD = "build"
+NAMES = re.compile(rf"((build|verify)-)?{RUN_ID}|{re.escape(NEW_PREFIX)}[a-z0-9_]{{8}}")
+"""Names of our directories; the last one is what `tempfile` makes of a prefix."""
 TIMEOUT = 120.0
 DETACH_WAIT = 10.0
 GRACE = STOP_GRACE + 15.0
@@ -36,7 +39,7 @@ GRACE = STOP_GRACE + 15.0
 
 @contextmanager
 def work_directory(root: Path, name: str) -> Iterator[Path]:
-    """Make `root`/`name` for the length of the block; whatever is below it is gone afterwards.
+    """Make `root`/`name` for the length of the block, and remove all of it afterwards.
 
     Raises BuildError when it cannot be made.
     """
@@ -54,15 +57,15 @@ def _made(path: Path) -> TextIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             raise FileExistsError(17, "already exists", str(path))
-        # Locked before it has its name: a sweep never sees it without.
-        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=path.parent))
+        # Locked before it has its name: a cleanup never sees it without.
+        unfinished = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=path.parent))
         lock = (unfinished / LOCK).open("a")
         fcntl.flock(lock, fcntl.LOCK_EX)
         unfinished.rename(path)
     except OSError as error:
         raise BuildError(
             f"cannot make the work directory {path}: {error.strerror}",
-            hint="paths.work must be a directory that we may write to",
+            hint="paths.work must be a writable directory",
         ) from error
     return lock
 
@@ -72,39 +75,52 @@ def _cleared(path: Path) -> None:
         clear(path)
 
 
-def sweep(root: Path, *, mourn: Callable[[str], None] = lambda _name: None) -> list[str]:
-    """Clear what dead runs left below `root`, and say what that was.
+def remove_leftovers(
+    root: Path, *, on_dead_build: Callable[[str], None] = lambda _name: None
+) -> list[str]:
+    """Remove what dead runs left below `root`, and return a description of each thing removed.
 
-    All directories in `root` must be runs'; those whose lock somebody holds are left alone.
-    `mourn` gets the name of each dead one, before it is cleared.
+    A run's directory has a name of our form and a lock. One whose lock is held is left alone, and
+    so is whatever else lies in `root`: a name alone proves nothing.
+    `on_dead_build` is called with the name of each dead run's directory before it is removed.
     """
-    swept: list[str] = []
+    removed: list[str] = []
     if not root.is_dir():
-        return swept
+        return removed
     for path in sorted(root.iterdir()):
-        if not path.is_dir() or path.is_symlink():
+        if not NAMES.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+            continue
+        if not _is_lock(path / LOCK):
+            # Its run died before it had the lock, or a removal after it had none: empty, then.
+            with suppress(OSError):
+                path.rmdir()
+                removed.append(f"directory {path}")
             continue
         with _locked(path / LOCK, wait=0) as dead:
             if not dead:
                 continue
-            # Its disk-image-create may still be unmounting: it notices the death by itself. Runs
-            # give their builds a directory of their own; `retrofit build` gives all of it.
+            # Its disk-image-create notices the death by itself, and may still be unmounting. Runs
+            # give their builds a directory inside theirs; `retrofit build` uses its own.
             with (
                 _locked(path / BUILD / LOCK, wait=GRACE) as ended,
                 _locked(path / BUILD / BUILD / LOCK, wait=GRACE) as ended_deeper,
             ):
                 if not (ended and ended_deeper):
-                    log.warning("build of a dead run does not end", directory=str(path))
+                    log.warning("build of a dead run is still running", directory=str(path))
                     continue
-            mourn(path.name)
+            on_dead_build(path.name)
             with uninterrupted():
-                swept += clear(path)
-    return swept
+                removed += clear(path)
+    return removed
+
+
+def _is_lock(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 @contextmanager
 def _locked(path: Path, *, wait: float) -> Iterator[bool]:
-    """Say whether nobody holds the lock `path`, waiting up to `wait` seconds for that."""
+    """Yield True with the lock `path` held, or False if it is not free within `wait` seconds."""
     if not path.exists():
         yield True
         return
@@ -124,17 +140,17 @@ def _locked(path: Path, *, wait: float) -> Iterator[bool]:
 
 
 def clear(path: Path) -> list[str]:
-    """Unmount what is mounted below `path`, detach its loop devices, remove it; say what was there.
+    """Unmount everything below `path`, detach its loop devices, remove it; return what was there.
 
-    Failures are logged: they must not hide the error that led here. What is still mounted is
-    never descended into.
+    Failures are logged: they must not hide the error that led here. A directory with a mount that
+    cannot be removed is left as it is.
     """
     found = []
     path = path.resolve()
     for mount_point in reversed(mount_points(path)):
         found.append(f"mount {mount_point}")
-        if not _as_root("umount", mount_point):
-            _as_root("umount", "--lazy", mount_point)
+        if not _try_as_root("umount", mount_point):
+            _try_as_root("umount", "--lazy", mount_point)
     found += _detach_loops(path)
     left = mount_points(path)
     if left:
@@ -147,22 +163,41 @@ def clear(path: Path) -> list[str]:
 
 
 def remove(path: Path) -> None:
-    """Remove a directory in which nothing is mounted; failures are logged."""
-    with suppress(RecursionError):  # an image's tree may be deeper than Python goes
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove a directory in which nothing is mounted; failures are logged.
+
+    The lock goes last: it is what a later run knows the directory by, if this one dies here.
+    """
+    with suppress(OSError):
+        for entry in path.iterdir():
+            if entry.name != LOCK:
+                _remove_entry(entry)
+    with suppress(OSError):
+        (path / LOCK).unlink(missing_ok=True)
+        path.rmdir()
     if path.exists():
-        # Made by root where we are somebody else.
-        _as_root("rm", "--recursive", "--force", "--one-file-system", str(path))
+        _try_as_root("rm", "--recursive", "--force", "--one-file-system", str(path))
+
+
+def _remove_entry(entry: Path) -> None:
+    if entry.is_symlink() or not entry.is_dir():
+        with suppress(OSError):
+            entry.unlink()
+    else:
+        with suppress(RecursionError):  # an image's tree may be deeper than Python goes
+            shutil.rmtree(entry, ignore_errors=True)
+    if entry.is_symlink() or entry.exists():
+        # Files that root created, while we run as another user.
+        _try_as_root("rm", "--recursive", "--force", "--one-file-system", str(entry))
 
 
 def _detach_loops(path: Path) -> list[str]:
-    """Detach, and wait until it is so: a killed build's mounts take a moment to go."""
+    """Detach the loop devices, and wait for it: a killed build's mounts take a moment to end."""
     found = []
     deadline = time.monotonic() + DETACH_WAIT
     while devices := loop_devices(path):
         for device, backing in devices:
             found.append(f"loop device {device} of {backing}")
-            _as_root("losetup", "--detach", device)
+            _try_as_root("losetup", "--detach", device)
         if time.monotonic() > deadline:
             log.error("loop devices could not be detached", devices=devices)
             break
@@ -170,12 +205,12 @@ def _detach_loops(path: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _as_root(*argv: str) -> bool:
-    prefix = () if os.geteuid() == 0 else ("sudo", "-n")
+def _try_as_root(*argv: str) -> bool:
+    """Run a command and return True, or log that it failed."""
     try:
-        process.run([*prefix, *argv], timeout=TIMEOUT)
+        process.run(as_root(*argv), timeout=TIMEOUT)
     except process.CommandError as error:
-        log.warning("clean-up step failed", argv=list(argv), reason=str(error))
+        log.warning("cleanup step failed", argv=list(argv), reason=str(error))
         return False
     return True
 

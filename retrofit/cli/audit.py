@@ -10,27 +10,24 @@ from retrofit.cli.root import Invocation, output_here, retrofit
 @retrofit.command()
 @output_here
 def audit(context: click.Context) -> None:
-    """Show which images amphorae run on, and what to fail over to the promoted one.
+    """Show which images amphorae run on, and the load balancers to fail over.
 
-    For each image: amphorae, load balancers, age. For each load balancer that still runs on another
-    image than the promoted one, the command that moves it: first those that lose nothing by it,
-    then those with an outage, last those that Octavia would refuse now; the oldest image first.
-    And which image Octavia takes now, why, and what speaks against it.
+    For each image: amphorae, load balancers, age. For each load balancer on another image than the
+    promoted one: the command that moves it. The order: no outage, then an outage, last those that
+    Octavia would refuse now; among equals the oldest image first. Then the image that Octavia
+    selects now, with the reason and with warnings.
 
-    Asks Octavia as [octavia] of the configuration says. Where it does not answer, the part that
-    Glance knows is shown, with the reason; with octavia.ask = "require" the exit code is 3.
+    Section [octavia] of the configuration sets the credentials. Where Octavia does not answer,
+    the audit shows the part that Glance knows, with the reason; with octavia.query = "require"
+    the exit code is 3.
     """
-    from retrofit import audit as documents  # noqa: PLC0415
-    from retrofit.census import take_census  # noqa: PLC0415
-    from retrofit.render.audit import show_audits  # noqa: PLC0415
+    from retrofit.cli.render.audit import show_audits  # noqa: PLC0415
+    from retrofit.operations.audit import audit_targets  # noqa: PLC0415
 
     invocation: Invocation = context.obj
     settings = invocation.settings()
-    audits, failures = [], []
-    for target in invocation.targets(settings):
-        census, failed = take_census(target)
-        audits.append(documents.audit(target, census, configured=settings.targets))
-        failures += [] if failed is None else [failed]
-    show_audits(audits, invocation.output)
-    if failures:
-        raise failures[0]
+    audits = audit_targets(invocation.targets(settings), settings)
+    show_audits([audit.document for audit in audits], invocation.output)
+    for audit in audits:
+        if audit.error is not None:
+            raise audit.error

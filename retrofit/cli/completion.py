@@ -11,7 +11,7 @@ from retrofit.cli.root import retrofit
 @retrofit.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete retrofit's commands.
+    """Print the completion of retrofit's commands for a shell.
 
     \b
     bash: retrofit completion bash > /etc/bash_completion.d/retrofit

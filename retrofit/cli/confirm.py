@@ -1,4 +1,4 @@
-"""Ask before something is changed that somebody may miss."""
+"""Ask for confirmation before images are changed or deleted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import click
 
 from retrofit.errors import ConfigError, InterruptedRunError
-from retrofit.visible import visible
+from retrofit.system.escape import escaped
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -15,13 +15,13 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 def confirm(question: str, *, yes: bool) -> None:
     """Return once the operator agrees: by `--yes`, or by answering on a terminal.
 
-    Raises InterruptedRunError when the answer is no, ConfigError where nobody can answer.
+    Raises InterruptedRunError when the answer is no, ConfigError without a terminal.
     """
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
-            f"nobody is here to answer: {question}", hint="confirm it beforehand, by --yes"
+            f"there is no terminal to confirm on: {question}", hint="confirm by --yes"
         )
-    if not click.confirm(visible(question), err=True):
+    if not click.confirm(escaped(question), err=True):
         raise InterruptedRunError("not confirmed: nothing was changed")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from retrofit import __version__
-from retrofit.errors import ConfigError
+from retrofit.cli.form import FORMATS, Form
+from retrofit.cli.groups import Commands
+from retrofit.errors import RetrofitError
 
 if TYPE_CHECKING:  # the OpenStack libraries take a second to import: only where they are used
     from retrofit.config import Settings, Target
 
 EPILOG = """\
-Exit codes: 0 published or nothing to do; 1 a bug; 2 configuration or arguments; 3 cloud unreachable
-or denied; 4 no usable source image; 5 build failed; 6 verification failed; 7 publishing failed;
-75 another run holds the lock; 130 interrupted.
+Exit codes: 0 published or nothing to do; 1 internal error; 2 configuration or arguments; 3 cloud
+unreachable or denied; 4 no usable source image; 5 build failed; 6 verification failed; 7 publishing
+failed; 8 degraded, 9 no image (status --exit-code), 8 a rollover halted; 75 another run holds the
+lock; 130 interrupted.
 """
 
 
@@ -27,92 +31,130 @@ class Invocation:
     """What every command needs to know of the command line."""
 
     config: Path | None
-    output: str
+    output: Form
     target: str | None
+    os_cloud: str | None = None
 
     def settings(self) -> Settings:
         """Read the configuration."""
-        from retrofit.settings_file import load  # noqa: PLC0415
+        from retrofit.config.file import load  # noqa: PLC0415
 
-        return load(self.config)
+        settings = load(self.config)
+        return settings if self.os_cloud is None else _with_cloud(settings, self.os_cloud)
 
     def targets(self, settings: Settings) -> list[Target]:
         """Return the targets that the command is about: those named, or all."""
-        if self.target is None:
-            return list(settings.targets)
-        known = [target.name for target in settings.targets]
-        named = self.target.split(",")
-        unknown = [name for name in named if name not in known]
-        if unknown:
-            raise ConfigError(
-                f"there is no target {unknown[0]}",
-                hint=f"the configuration has: {', '.join(known)}",
-            )
-        return [target for target in settings.targets if target.name in named]
+        from retrofit.operations.targets import select_targets  # noqa: PLC0415
+
+        return select_targets(settings, self.target)
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="retrofit")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    envvar="RETROFIT_CONFIG",
-    help="Configuration file.  [default: /etc/retrofit/retrofit.toml]",
+def _with_cloud(settings: Settings, name: str) -> Settings:
+    """Return the settings with another entry of clouds.yaml for every target."""
+    targets = tuple(
+        target.model_copy(update={"cloud": target.cloud.model_copy(update={"name": name})})
+        for target in settings.targets
+    )
+    return settings.model_copy(update={"targets": targets})
+
+
+def config_of(context: click.Context) -> Path | None:
+    """Return the configuration that was named so far, for completion."""
+    return context.obj.config if isinstance(context.obj, Invocation) else None
+
+
+def _names_of_targets(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete a target of the configuration."""
+    from retrofit.config.file import load  # noqa: PLC0415
+
+    try:
+        names = [target.name for target in load(config_of(context)).targets]
+    except RetrofitError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+SHARED: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (
+        ("--config",),
+        {
+            "type": click.Path(path_type=Path),
+            "envvar": "RETROFIT_CONFIG",
+            "help": "Configuration file.  [default: /etc/retrofit/retrofit.toml]",
+        },
+    ),
+    (
+        ("--os-cloud",),
+        {"metavar": "NAME", "help": "Cloud of clouds.yaml, for this command."},
+    ),
+    (
+        ("--target",),
+        {
+            "shell_complete": _names_of_targets,
+            "help": "Only this target of the configuration, or several: `a,b`.",
+        },
+    ),
+    (
+        ("-f", "--format", "-o", "--output", "output"),
+        {
+            "type": click.Choice(FORMATS),
+            "help": "Format of the result on stdout.  [default: table]",
+        },
+    ),
+    (
+        ("-c", "--column", "columns"),
+        {"metavar": "COLUMN", "multiple": True, "help": "Show this column only; repeatable."},
+    ),
+    (("--sort-column",), {"metavar": "COLUMN", "help": "Sort the rows by this column."}),
 )
-@click.option("--target", help="Only this target of the configuration, or several: `a,b`.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="Form of the answer on stdout.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
-@click.pass_context
-def retrofit(
-    context: click.Context, config: Path | None, target: str | None, output: str, verbose: bool
-) -> None:
-    """Keep the image that OpenStack Octavia starts its load balancers from current.
+"""Options of every command, accepted before its name and after it."""
 
-    Watches the synchronised Ubuntu images in Glance, turns the newest one into an HAProxy amphora
-    image, boots it to see that it works, uploads and tags it, and rotates older ones.
-    """
-    from retrofit.terminal import configure_logging  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    context.obj = Invocation(config=config, output=output, target=target)
-    context.meta["verbose"] = verbose
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Add an option that was typed to those typed before; the later one wins."""
+    before: Invocation = context.obj or Invocation(config=None, output=Form(), target=None)
+    context.obj = before
+    if value in (None, ()):
+        return
+    match parameter.name:
+        case "output":
+            context.obj = replace(before, output=replace(before.output, format=value))
+        case "columns":
+            context.obj = replace(before, output=replace(before.output, columns=value))
+        case "sort_column":
+            context.obj = replace(before, output=replace(before.output, sort=value))
+        case name:
+            context.obj = replace(before, **{str(name): value})
 
 
 def output_here(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Let `-o json` and `--target` stand after the command too, where people type them."""
+    """Let the options of `retrofit` follow the command too, where people type them."""
+    return click.pass_context(_shared(command, after_name=True))
 
-    def remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-        if value is not None:
-            given = context.obj
-            context.obj = Invocation(
-                config=given.config,
-                output=value if parameter.name == "output" else given.output,
-                target=value if parameter.name == "target" else given.target,
-            )
 
-    for decorate in (
-        click.option(
-            "-o",
-            "--output",
-            type=click.Choice(["table", "json", "yaml"]),
-            expose_value=False,
-            callback=remember,
-            help="Form of the answer on stdout.",
-        ),
-        click.option(
-            "--target",
-            expose_value=False,
-            callback=remember,
-            help="Only this target of the configuration, or several: `a,b`.",
-        ),
-        click.pass_context,
-    ):
-        command = decorate(command)
+def _shared(command: Callable[..., Any], *, after_name: bool = False) -> Callable[..., Any]:
+    for words, details in reversed(SHARED):
+        given = {"expose_value": False, "callback": _remember, **details}
+        if after_name:
+            given.pop("envvar", None)  # it must not win over what was typed before the name
+        command = click.option(*words, **given)(command)
     return command
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="retrofit")
+@_shared
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+@click.pass_context
+def retrofit(context: click.Context, verbose: bool) -> None:
+    """Keep OpenStack Octavia's amphora image up to date.
+
+    Watches the synchronised Ubuntu images in Glance, builds an HAProxy amphora image from the
+    newest, boots it to verify it, uploads and tags it, and rotates the older ones.
+    """
+    from retrofit.console import configure_logging  # noqa: PLC0415
+
+    configure_logging(verbose=verbose)
+    context.meta["verbose"] = verbose

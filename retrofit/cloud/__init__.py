@@ -1,4 +1,4 @@
-"""Keystone and Glance; nothing outside this package imports their clients."""
+"""Keystone, Glance and Octavia; nothing outside this package imports their clients."""
 
 from retrofit.cloud.errors import MissingImageError
 from retrofit.cloud.glance import Glance, Removal

@@ -1,4 +1,4 @@
-"""What Glance's API says of an image, as a model.Image."""
+"""Glance's JSON of an image as a model.Image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from retrofit.model import Image
+from retrofit.times import read_time
 
 STANDARD_KEYS = frozenset(
     {
@@ -18,11 +19,11 @@ STANDARD_KEYS = frozenset(
         "virtual_size", "visibility",
     }
 )  # fmt: skip
-"""What Glance's schema defines; every other key is an additional property."""
+"""Attributes of Glance's schema; every other key is an additional property."""
 
 
 def holds(image: Image, path: Path) -> bool:
-    """Say whether Glance's hash of an image is that of a local file."""
+    """Return True if Glance's hash of an image is that of a local file."""
     if not image.hash_algo or not image.hash_value:
         return False
     with path.open("rb") as file:
@@ -30,7 +31,7 @@ def holds(image: Image, path: Path) -> bool:
 
 
 def as_image(raw: Mapping[str, Any]) -> Image:
-    """Translate what Glance's API says of an image."""
+    """Return an image from its JSON. Raises KeyError, TypeError or ValueError for other JSON."""
     return Image(
         id=raw["id"],
         name=raw.get("name") or "",
@@ -47,6 +48,7 @@ def as_image(raw: Mapping[str, Any]) -> Image:
         hash_value=raw.get("os_hash_value"),
         hidden=bool(raw.get("os_hidden")),
         protected=bool(raw.get("protected")),
+        updated_at=read_time(raw.get("updated_at")),
         tags=frozenset(raw.get("tags", ())),
         properties={
             key: value

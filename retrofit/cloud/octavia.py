@@ -1,36 +1,58 @@
-"""What the Octavia API says about amphorae in use."""
+"""Amphorae, load balancers and flavors, read from the Octavia API."""
 
 from __future__ import annotations
 
-import json
+import math
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from keystoneauth1 import exceptions as ks_exc
+from keystoneauth1.adapter import Adapter
 from openstack import exceptions as sdk_exc
-from openstack.connection import Connection
 
-from retrofit.cloud.config import cloud_region
-from retrofit.cloud.errors import BROKEN, STRANGE
-from retrofit.cloud.requesting import Requests
+from retrofit.cloud.auth import cloud_region
+from retrofit.cloud.endpoint import registered, versioned
+from retrofit.cloud.octavia_conf import mismatches
+from retrofit.cloud.octavia_errors import (
+    DeniedError,
+    OctaviaError,
+    reading,
+    translated_octavia,
+)
+from retrofit.cloud.octavia_rows import as_amphora, as_load_balancer, image_tag
+from retrofit.cloud.requests import Requests, impatient
 from retrofit.config import Target
-from retrofit.errors import CloudError
+from retrofit.control_plane.releases import ControlPlane, from_api
+from retrofit.control_plane.uses import kinds_in_use
+from retrofit.errors import ConfigError
 from retrofit.model import Amphora, Fleet, LoadBalancer, Usage
-from retrofit.octavia_conf import mismatches
-from retrofit.patience import first_line
-from retrofit.times import read_time
+from retrofit.system.deadline import deadline
 
-__all__ = ["Octavia", "fleet", "mismatches", "usage"]
+__all__ = [
+    "Octavia",
+    "control_plane",
+    "fleet",
+    "kinds_of_load_balancers",
+    "mismatches",
+    "usage",
+]
 
-UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a record without `created_at` was made: long ago."""
+VERSION = "v2.0"
+"""Octavia's API, for an address without a version."""
+MOST_SECONDS = 90.0
+"""Seconds for all answers together; a listing of ten thousand amphorae takes less."""
+AGAIN = 5
+"""Restarts of a listing when the last row of a page is purged before the next one is read."""
 
 
-class DeniedError(CloudError):
-    """Octavia answers, and these credentials may not ask."""
+class _MarkerGoneError(Exception):
+    """The row after which a page begins does not exist any more."""
+
+    def __init__(self, refusal: Exception) -> None:
+        super().__init__()
+        self.refusal = refusal
 
 
 class Octavia:
@@ -40,17 +62,19 @@ class Octavia:
     pages by key in the order of `created_at` (octavia/api/common/pagination.py), so what is deleted
     meanwhile moves nothing else and what is created meanwhile comes at the end. The one row that
     can be missed is committed late, after younger ones have been read; such an amphora is being
-    started just now, from the image that is tagged now, which nobody retires.
+    started just now, from the image that is tagged now, which is never retired.
     """
 
-    def __init__(self, proxy: Any, requests: Requests) -> None:
+    def __init__(self, proxy: Any, requests: Requests, place: str = "") -> None:
         self._proxy = proxy
         self._requests = requests
+        self._place = place
 
     @classmethod
-    def connect(cls, target: Target) -> Octavia:
+    def connect(cls, target: Target, *, until: float = math.inf) -> Self:
         """Log in, as `octavia.cloud` where that is set, and find the load balancing endpoint.
 
+        `until` is a time of the monotonic clock: by then all that is asked ends.
         Raises ConfigError for a cloud that is not configured, CloudError for one that cannot be
         reached, refuses the credentials, or has no load balancing service in the region.
         """
@@ -60,47 +84,107 @@ class Octavia:
         region = cloud_region(settings)
         session = region.get_session()
         session.timeout = settings.timeout
-        requests = Requests(session, retries=settings.retries, timeout=settings.timeout)
+        requests = Requests(
+            session, retries=settings.retries, timeout=settings.timeout, until=until
+        )
 
-        def find() -> Any:
-            # Not `strict_proxies`, which takes Octavia's way to tell its versions for a failure.
-            proxy = Connection(config=region).load_balancer
-            if proxy.get_endpoint() is None:
-                raise ks_exc.EndpointNotFound
-            return proxy
+        def find() -> tuple[Adapter, str]:
+            # No version document: older releases have none that can be read (openstacksdk).
+            address = versioned(registered(region, session, "load-balancer"), VERSION)
+            found = Adapter(session, endpoint_override=address, raise_exc=False)
+            return found, _place(session, address, region.get_region_name("load-balancer"))
 
-        with _translated("find Octavia"):
-            return cls(requests.make(find, "find Octavia"), requests)
+        with translated_octavia("find Octavia"):
+            proxy, place = requests.make(find, "find Octavia")
+            return cls(proxy, requests, place)
+
+    def place(self) -> str:
+        """Return what names this Octavia, the same for all users and interfaces of a cloud."""
+        return self._place
 
     def amphorae(self) -> tuple[Amphora, ...]:
         """List all amphorae of the cloud; deleted ones are not among them."""
-        with _reading("list amphorae"):
-            return tuple(map(_amphora, self._pages("/octavia/amphorae", "amphorae")))
+        with reading("list amphorae"):
+            return tuple(map(as_amphora, self._pages("/octavia/amphorae", "amphorae")))
 
     def load_balancers(self) -> tuple[LoadBalancer, ...]:
-        """List the load balancers that the credentials may see: with an admin role, all."""
-        with _reading("list load balancers"):
-            return tuple(map(_load_balancer, self._pages("/lbaas/loadbalancers", "loadbalancers")))
+        """List the load balancers that the credentials may see; with an admin role, all."""
+        with reading("list load balancers"):
+            return tuple(
+                map(as_load_balancer, self._pages("/lbaas/loadbalancers", "loadbalancers"))
+            )
 
-    def image_tags(self) -> dict[str, str]:
-        """Return the image tag of each flavor that names one, empty where we may not ask."""
+    def flavors_and_tags(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the names of flavors by their ids, and image tags by those names.
+
+        What the credentials have no right to list is empty.
+        """
+        names: dict[str, str] = {}
         try:
-            with _reading("list flavors"):
+            with reading("list flavors"):
+                flavors = self._pages("/lbaas/flavors", "flavors")
+                names = {each["id"]: each["name"] for each in flavors}
                 tags = {
                     profile["id"]: tag
                     for profile in self._pages("/lbaas/flavorprofiles", "flavorprofiles")
-                    if (tag := _image_tag(profile))
-                }
-                return {
-                    flavor["name"]: tags[flavor["flavor_profile_id"]]
-                    for flavor in self._pages("/lbaas/flavors", "flavors")
-                    if flavor["flavor_profile_id"] in tags
+                    if (tag := image_tag(profile))
                 }
         except DeniedError:
-            return {}
+            return names, {}
+        return names, {
+            flavor["name"]: tags[flavor["flavor_profile_id"]]
+            for flavor in flavors
+            if flavor.get("flavor_profile_id") in tags
+        }
 
-    def _pages(self, path: str, key: str) -> Iterator[Mapping[str, Any]]:
-        """Read a listing to its end.
+    def api_versions(self) -> tuple[str, ...]:
+        """Return the ids of the versions that `GET /` lists, which needs no role."""
+        with reading("ask Octavia for its versions"):
+            address = str(self._proxy.endpoint_override).rstrip("/").removesuffix(f"/{VERSION}")
+
+            def ask() -> Any:
+                response = self._proxy.get(f"{address}/", authenticated=False)
+                sdk_exc.raise_from_response(response)
+                return response.json()
+
+            rows = self._requests.make(ask, "ask Octavia for its versions")["versions"]
+            return tuple(str(row["id"]) for row in rows)
+
+    def load_balancers_and_kinds(
+        self,
+    ) -> tuple[tuple[LoadBalancer, ...], dict[str, frozenset[str]]]:
+        """Return the load balancers as `load_balancers`, and the kinds of each, by its id."""
+        with reading("list load balancers"):
+            rows = list(self._pages("/lbaas/loadbalancers", "loadbalancers"))
+            return tuple(map(as_load_balancer, rows)), self._kinds(rows)
+
+    def kinds(self) -> dict[str, frozenset[str]]:
+        """Return the kinds of each load balancer, by its id; with an admin role, of all."""
+        with reading("list load balancers"):
+            return self._kinds(list(self._pages("/lbaas/loadbalancers", "loadbalancers")))
+
+    def _kinds(self, load_balancers: list[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+        with reading("list what load balancers do"):
+            return kinds_in_use(
+                listeners=list(self._pages("/lbaas/listeners", "listeners")),
+                pools=list(self._pages("/lbaas/pools", "pools")),
+                monitors=list(self._pages("/lbaas/healthmonitors", "healthmonitors")),
+                policies=list(self._pages("/lbaas/l7policies", "l7policies")),
+                load_balancers=load_balancers,
+            )
+
+    def _pages(self, path: str, key: str) -> list[Mapping[str, Any]]:
+        """Read a listing to its end; again where the last row of a page was purged meanwhile."""
+        for attempt in range(AGAIN + 1):
+            try:
+                return [*self._rows(path, key)]
+            except _MarkerGoneError as error:
+                if attempt == AGAIN:
+                    raise error.refusal from None
+        raise AssertionError  # unreachable: the last attempt returns or raises
+
+    def _rows(self, path: str, key: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of a listing.
 
         Of Octavia's `next` link only its presence counts: its address may be one that only the
         controllers reach (it is made of what stands before the proxy), and drops filters.
@@ -108,13 +192,19 @@ class Octavia:
         seen: set[str] = set()
         marker: dict[str, str] = {}
         while True:
-            page = self._requests.make(partial(self._page, path, marker), f"list {key}")
+            try:
+                page = self._requests.make(partial(self._page, path, marker), f"list {key}")
+            except (sdk_exc.BadRequestException, sdk_exc.NotFoundException) as error:
+                if marker:
+                    raise _MarkerGoneError(error) from error
+                raise
             rows = page[key]
             for row in rows:
                 if row["id"] in seen:
-                    raise CloudError(
-                        f"cannot list {key}: Octavia's pages repeat themselves ({row['id']})",
-                        hint="look whether octavia.conf has allow_sorting = False",
+                    raise OctaviaError(
+                        f"list {key}",
+                        f"Octavia's pages repeat themselves ({row['id']})",
+                        hint="check that octavia.conf has not allow_sorting = False",
                     )
                 seen.add(row["id"])
                 yield row
@@ -130,143 +220,90 @@ class Octavia:
 
 
 def usage(target: Target) -> Usage:
-    """Ask which amphorae there are, as far as `octavia.ask` wants it.
+    """Return the amphorae of the cloud, according to `octavia.query`.
 
-    With `auto`, whatever keeps Octavia from answering becomes `unknown`; with `require` it is a
-    CloudError. A cloud that is not configured is a ConfigError with both.
+    With `auto`, the reason of a failure becomes `unknown`, after MOST_SECONDS at the latest: the
+    answer is needed for deletions alone, which can wait, and the target's lock is held meanwhile.
+    With `require`, it is a CloudError. With both, a cloud that is not configured is a ConfigError.
     """
-    if target.octavia.ask == "never":
-        return Usage(unknown="octavia.ask is never")
+    match target.octavia.query:
+        case "never":
+            return Usage(unknown="octavia.query is never")
+        case "require":
+            return Usage(amphorae=Octavia.connect(target).amphorae())
     try:
-        return Usage(amphorae=Octavia.connect(target).amphorae())
-    except CloudError as error:
-        if target.octavia.ask == "require":
-            raise
-        return Usage(unknown=_reason(error))
+        with translated_octavia("list amphorae"), deadline(MOST_SECONDS):
+            # No attempt begins that the deadline would cut off.
+            until = time.monotonic() + MOST_SECONDS
+            octavia = Octavia.connect(impatient(target), until=until)
+            return Usage(amphorae=octavia.amphorae())
+    except OctaviaError as error:
+        return Usage(unknown=error.reason)
 
 
-def _reason(error: CloudError) -> str:
-    """Return why Octavia does not tell, as a clause: the message without what was attempted."""
-    return error.message.partition(": ")[2] or error.message
+def control_plane(target: Target) -> ControlPlane:
+    """Return the releases of Octavia that its API leaves possible, or why it shows none.
+
+    Asked once: nothing waits for an Octavia that is down.
+    """
+    if target.octavia.query == "never":
+        return ControlPlane(how="octavia.query is never, octavia.release is not set")
+    try:
+        return from_api(Octavia.connect(impatient(target, retries=0)).api_versions())
+    except OctaviaError as error:
+        return ControlPlane(how=f"octavia.release is not set, and {error.reason}")
+    except ConfigError as error:
+        return ControlPlane(how=f"octavia.release is not set, and {error.message}")
+
+
+def kinds_of_load_balancers(target: Target) -> frozenset[str] | None:
+    """Return the kinds of load balancers in the cloud; None where Octavia does not show all."""
+    if target.octavia.query == "never":
+        return None
+    try:
+        octavia = Octavia.connect(impatient(target, retries=0))
+        # The listing of amphorae needs the role that shows all projects' load balancers too.
+        octavia.amphorae()
+        return frozenset(kind for kinds in octavia.kinds().values() for kind in kinds)
+    except (OctaviaError, ConfigError):
+        return None
 
 
 def fleet(target: Target) -> Fleet:
-    """Ask for amphorae, load balancers and the tags that flavors name, under the rules of `usage`.
+    """Return amphorae, load balancers and image tags of flavors, by the rules of `usage`.
 
     Amphorae come first: one whose load balancer was deleted before those were listed names a
     load balancer that is not there.
     """
-    if target.octavia.ask == "never":
+    if target.octavia.query == "never":
         return Fleet(usage=usage(target))
     try:
         octavia = Octavia.connect(target)
+        amphorae = octavia.amphorae()
+        load_balancers, kinds = octavia.load_balancers_and_kinds()
+        flavors, image_tags = octavia.flavors_and_tags()
         return Fleet(
-            usage=Usage(amphorae=octavia.amphorae()),
-            load_balancers=octavia.load_balancers(),
-            image_tags=octavia.image_tags(),
+            usage=Usage(amphorae=amphorae),
+            load_balancers=load_balancers,
+            image_tags=image_tags,
+            flavors=flavors,
+            kinds=kinds,
         )
-    except CloudError as error:
-        if target.octavia.ask == "require":
+    except OctaviaError as error:
+        if target.octavia.query == "require":
             raise
-        return Fleet(usage=Usage(unknown=_reason(error)))
+        return Fleet(usage=Usage(unknown=error.reason))
 
 
-def _amphora(row: Mapping[str, Any]) -> Amphora:
-    return Amphora(
-        id=row["id"],
-        status=row["status"],
-        created_at=_moment(row.get("created_at")),
-        image_id=row.get("image_id") or None,
-        load_balancer_id=row.get("loadbalancer_id") or None,
-        role=row.get("role") or None,
-    )
+def _place(session: Any, address: str, region: str | None) -> str:
+    """Name an Octavia by its service in Keystone and its region.
 
-
-def _load_balancer(row: Mapping[str, Any]) -> LoadBalancer:
-    return LoadBalancer(
-        id=row["id"],
-        name=row.get("name") or "",
-        project_id=row.get("project_id") or "",
-        vip_address=row.get("vip_address"),
-        provisioning_status=row["provisioning_status"],
-        operating_status=row["operating_status"],
-    )
-
-
-def _moment(stamp: str | None) -> datetime:
-    """Read a time of Octavia's, which is UTC and does not say so."""
-    if not stamp:
-        return UNDATED
-    moment = read_time(stamp)
-    if moment is None:
-        raise ValueError(f"{stamp!r} is no time")
-    return moment
-
-
-def _image_tag(profile: Mapping[str, Any]) -> str | None:
-    """Return the image tag of a flavor profile, whose data is JSON in a string."""
-    try:
-        data = json.loads(profile.get("flavor_data") or "{}")
-    except (ValueError, RecursionError):
-        return None
-    tag = data.get("amp_image_tag") if isinstance(data, dict) else None
-    return tag if isinstance(tag, str) and tag else None
-
-
-@contextmanager
-def _reading(action: str) -> Iterator[None]:
-    """Turn answers of another form than Octavia's into CloudError, and what `_translated` does."""
-    try:
-        with _translated(action):
-            yield
-    except STRANGE as error:
-        raise CloudError(
-            f"cannot {action}: what answers is not Octavia ({type(error).__name__}: {error})",
-            hint="check what answers at the address of `openstack catalog show load-balancer`",
-        ) from error
-
-
-@contextmanager
-def _translated(action: str) -> Iterator[None]:
-    """Turn what the clients raise into CloudError."""
-    try:
-        yield
-    except (sdk_exc.ForbiddenException, ks_exc.Forbidden) as error:
-        raise DeniedError(
-            f"cannot {action}: Octavia does not answer these credentials",
-            hint="octavia.cloud may name an entry of clouds.yaml whose user has the role admin or"
-            ' load-balancer_admin; octavia.ask = "auto" goes on without',
-        ) from error
-    except ks_exc.Unauthorized as error:
-        raise CloudError(
-            f"cannot {action}: Keystone refuses the credentials",
-            hint="check user, password, project and their domains of the cloud that octavia.cloud"
-            " names, or else of [cloud]",
-        ) from error
-    except (
-        ks_exc.EndpointNotFound,
-        ks_exc.EmptyCatalog,
-        sdk_exc.ServiceDisabledException,  # of the stand-in for a service that is not there
-    ) as error:
-        raise CloudError(
-            f"cannot {action}: this region has no load balancing service",
-            hint="check cloud.region and cloud.interface against"
-            " `openstack catalog show load-balancer`",
-        ) from error
-    except (ks_exc.ConnectFailure, ks_exc.DiscoveryFailure, ks_exc.SSLError) as error:
-        raise CloudError(
-            f"cannot {action}: Octavia cannot be reached ({_first_line(error)})",
-            hint="check that Octavia is up and that its endpoint is reachable from here",
-        ) from error
-    except STRANGE:
-        raise  # for who knows what was read
-    except (*BROKEN, sdk_exc.SDKException, ks_exc.ClientException) as error:
-        raise CloudError(
-            f"cannot {action}: Octavia fails ({_first_line(error)})",
-            hint="look into Octavia's log for the reason, then run again",
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    # What follows in a message of keystoneauth's is a urllib3 object, printed.
-    return first_line(error).partition(": HTTP")[0]
+    Interfaces have addresses of their own, and so may machines; the service's id is one for all.
+    """
+    catalog = session.auth.get_access(session).service_catalog
+    ids = [
+        service.get("id")
+        for service in (catalog.catalog if catalog else ())
+        if service.get("type") in {"load-balancer", "octavia"}
+    ]
+    return f"{(ids and ids[0]) or urlsplit(address).netloc} {region or ''}".strip()

@@ -1,7 +1,8 @@
-"""The configuration as types: read-only, validated, every problem named with its key."""
+"""The configuration as types: read-only and validated; each error names its key."""
 
 from retrofit.config.build import BuildSettings
 from retrofit.config.cloud import CloudSettings
+from retrofit.config.freshness import FreshnessSettings
 from retrofit.config.lock import LockSettings
 from retrofit.config.metrics import MetricsSettings
 from retrofit.config.mirror import MirrorSettings
@@ -9,6 +10,7 @@ from retrofit.config.notify import NotifySettings
 from retrofit.config.octavia import OctaviaSettings
 from retrofit.config.paths import PathSettings
 from retrofit.config.publish import PublishSettings
+from retrofit.config.rollover import RolloverSettings
 from retrofit.config.schedule import ScheduleSettings
 from retrofit.config.section import Name, Section, Word
 from retrofit.config.settings import Settings, Target
@@ -20,6 +22,7 @@ from retrofit.config.worker import WorkerSettings
 __all__ = [
     "BuildSettings",
     "CloudSettings",
+    "FreshnessSettings",
     "LockSettings",
     "MetricsSettings",
     "MirrorSettings",
@@ -28,6 +31,7 @@ __all__ = [
     "OctaviaSettings",
     "PathSettings",
     "PublishSettings",
+    "RolloverSettings",
     "ScheduleSettings",
     "Section",
     "Settings",

@@ -1,15 +1,17 @@
-"""Where settings come from: defaults, the TOML file, then `RETROFIT_*` of the environment."""
+"""Read settings: defaults, the TOML file, then `RETROFIT_*` of the environment."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +22,7 @@ from pydantic_settings import (
 from retrofit.config import (
     BuildSettings,
     CloudSettings,
+    FreshnessSettings,
     LockSettings,
     MetricsSettings,
     MirrorSettings,
@@ -28,6 +31,7 @@ from retrofit.config import (
     OctaviaSettings,
     PathSettings,
     PublishSettings,
+    RolloverSettings,
     ScheduleSettings,
     Settings,
     SourceSettings,
@@ -36,18 +40,27 @@ from retrofit.config import (
     WebSettings,
     WorkerSettings,
 )
+from retrofit.config.contradictions import contradictions
+from retrofit.config.numbers import FromEnvironment
+from retrofit.config.renamed import change_of
+from retrofit.config.secrets import credentials_in, credentials_of_environment, is_secret
+from retrofit.config.variables import ENV_DELIMITER, ENV_PREFIX, Variables, unread_variables
 from retrofit.errors import ConfigError
-from retrofit.redaction import redacted
-from retrofit.trustworthy import require_trustworthy
+from retrofit.redaction import redacted, remember
+from retrofit.system.file_ownership import require_not_writable_by_others
 
+LARGEST = 4 << 20
+"""Bytes of a configuration."""
+MOST_SHOWN = 100
+"""Characters of a value that a message repeats."""
+_USERINFO = re.compile(":.*@", re.DOTALL)
+"""In an address that can be read in several ways, no masking finds the password."""
 DEFAULT_FILE = Path("/etc/retrofit/retrofit.toml")
-ENV_PREFIX = "RETROFIT_"
-ENV_DELIMITER = "__"
-TARGET_SECTIONS = tuple(name for name in Target.model_fields if name != "name")
+TARGET_SECTIONS = tuple(name for name in Target.model_fields if name not in {"name", "formerly"})
 
 
 class Document(BaseSettings):
-    """The file as written; `[target.NAME]` tables override the sections beside them."""
+    """The file before its targets are merged: `[target.NAME]` tables override the sections."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER, extra="forbid"
@@ -58,9 +71,11 @@ class Document(BaseSettings):
     mirror: MirrorSettings = Field(default_factory=MirrorSettings)
     build: BuildSettings = Field(default_factory=BuildSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    freshness: FreshnessSettings = Field(default_factory=FreshnessSettings)
     publish: PublishSettings = Field(default_factory=PublishSettings)
     octavia: OctaviaSettings = Field(default_factory=OctaviaSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    rollover: RolloverSettings = Field(default_factory=RolloverSettings)
     lock: LockSettings = Field(default_factory=LockSettings)
     paths: PathSettings = Field(default_factory=PathSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
@@ -72,14 +87,14 @@ class Document(BaseSettings):
     @classmethod
     def settings_customise_sources(  # the signature is pydantic-settings' own
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, and read nothing else."""
-        return env_settings, init_settings
+        return Variables(settings_cls), init_settings
 
 
 def load(path: Path | None = None) -> Settings:
@@ -88,12 +103,12 @@ def load(path: Path | None = None) -> Settings:
     Without `path`: the file that RETROFIT_CONFIG names, else /etc/retrofit/retrofit.toml where it
     exists, else defaults and environment alone. Raises ConfigError that lists every problem.
     """
-    path = path or usual_file()
-    return understood(content_of(path), path)
+    path = path or default_file()
+    return parse(read_file(path), path)
 
 
-def content_of(path: Path | None) -> bytes:
-    """Read a configuration that only who may give us orders can have written; none is empty.
+def read_file(path: Path | None) -> bytes:
+    """Return the content of a file that only trusted users can write; empty where none is named.
 
     Raises ConfigError.
     """
@@ -101,40 +116,52 @@ def content_of(path: Path | None) -> bytes:
         return b""
     try:
         with path.open("rb") as file:
-            require_trustworthy(path, os.fstat(file.fileno()))
-            return file.read()
+            require_not_writable_by_others(path, os.fstat(file.fileno()))
+            content = file.read(LARGEST + 1)
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}",
             hint="name a file with --config, or put one at /etc/retrofit/retrofit.toml",
         ) from error
+    if len(content) > LARGEST:
+        raise ConfigError(
+            f"{path} has more than {LARGEST >> 20} MiB", hint="name the configuration file"
+        )
+    return content
 
 
-def understood(written: bytes, path: Path | None) -> Settings:
-    """Validate what was read from `path`. Raises ConfigError that lists every problem."""
+def parse(written: bytes, path: Path | None) -> Settings:
+    """Validate the content of `path`. Raises ConfigError that lists every problem."""
     where = str(path) if path else "the environment"
     content = _parsed(written, path)
-    problems = list(_unknown_variables(os.environ))
+    # Before anything is validated: no error, a traceback of ours neither, may show one.
+    remember((*credentials_of_environment(), *credentials_in(content)))
+    problems = list(unread_variables(os.environ, Document))
     try:
+        remember(credentials_in(Variables(Document)()))
         document = Document(**content)
         targets = tuple(_targets(document, problems))
-        problems.extend(_rivals(targets))
+        problems.extend(contradictions(targets))
     except ValidationError as error:
         problems.extend(_explain(error, Document))
+        problems.extend(_of_targets_alone(content.get("target")))
     except SettingsError as error:
         problems.append(str(error))
+    except RecursionError:
+        problems.append("tables or lists are nested too deeply")
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(
             f"{where} cannot be used:\n{listed}",
-            hint="README.md has a table of all settings; `retrofit config check` reads it again",
+            hint="docs/reference/settings.md describes every setting, docs/upgrading.md lists"
+            " renamed ones; `retrofit config check` checks again",
         )
     shared = {name: getattr(document, name) for name in Settings.model_fields if name != "targets"}
     return Settings(targets=targets, **shared)
 
 
-def usual_file() -> Path | None:
-    """Return the file that is read where none is named; None where there is none."""
+def default_file() -> Path | None:
+    """Return the file to read without `--config`: RETROFIT_CONFIG, else the usual one, if any."""
     named = os.environ.get(f"{ENV_PREFIX}CONFIG")
     if named:
         return Path(named)
@@ -150,16 +177,6 @@ def _parsed(written: bytes, path: Path | None) -> dict[str, Any]:
         ) from error
 
 
-def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Name what pydantic-settings passes over in silence: a typo would hide there."""
-    for variable in sorted(environment):
-        head, delimiter, _ = variable.removeprefix(ENV_PREFIX).partition(ENV_DELIMITER)
-        if not (variable.startswith(ENV_PREFIX) and delimiter):
-            continue
-        if head.lower() not in Document.model_fields:
-            yield f"{variable}: unknown section {head.lower()!r}{_similar(head.lower(), Document)}"
-
-
 def _targets(document: Document, problems: list[str]) -> Iterator[Target]:
     base = document.model_dump(include=set(TARGET_SECTIONS), exclude_unset=True)
     for name, overrides in (document.target or {"default": {}}).items():
@@ -170,17 +187,17 @@ def _targets(document: Document, problems: list[str]) -> Iterator[Target]:
             problems.extend(_explain(error, Target, prefix=prefix))
 
 
-def _rivals(targets: Iterable[Target]) -> Iterator[str]:
-    """Name targets that Octavia cannot tell apart: each run would promote against the other."""
-    holders: dict[tuple[object, ...], Target] = {}
-    for target in targets:
-        cloud, tag = target.cloud, target.publish.tag
-        first = holders.setdefault((cloud.name, cloud.clouds_yaml, cloud.region, tag), target)
-        if first is not target:
-            yield (
-                f"target.{target.name}.publish.tag: {tag!r} is the tag of target {first.name} in"
-                " the same cloud and region: Octavia takes one image for a tag, give each its own"
-            )
+def _of_targets_alone(tables: object) -> Iterator[str]:
+    """Report what is wrong in targets' tables, where the sections beside them are wrong too.
+
+    Contradictions between sections are left out: they may end when the others are mended.
+    """
+    for name, overrides in tables.items() if isinstance(tables, Mapping) else ():
+        try:
+            Target.model_validate(overrides)
+        except ValidationError as error:
+            own = [problem for problem in error.errors() if problem["loc"]]
+            yield from _explain_all(own, Target, prefix=f"target.{name}.")
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,25 +210,52 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, root: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for problem in error.errors():
+    return _explain_all(error.errors(), root, prefix)
+
+
+def _explain_all(
+    problems: Iterable[ErrorDetails], root: type[BaseModel], prefix: str
+) -> Iterator[str]:
+    for problem in problems:
         keys = [str(key) for key in problem["loc"]]
         name = prefix + ".".join(keys)
+        if change := change_of(keys, problem["input"]):
+            yield f"{_variable_of(name) or name}: {change}"
+            continue
         if problem["type"] == "extra_forbidden":
             owner = _model_at(root, keys[:-1])
             yield f"{name}: unknown setting{_similar(keys[-1], owner)}"
             continue
         message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "tuple_type" and isinstance(problem["input"], str):
+            message = "a list is expected"
+            if _given(keys, problem["input"]):
+                message += f', such as ["{problem["input"]}"]'
+        if keys[-1:] == ["[key]"]:
+            name = prefix + ".".join(keys[:-1])
+            message = (
+                "a name has at most 63 of a-z, 0-9, '.', '_' and '-', and begins with a letter or"
+                " digit"
+            )
         if not keys:  # two sections contradict each other; the message names the key itself
             yield f"{prefix}{message}"
         else:
             yield f"{name}: {message}{_given(keys, problem['input'])}"
 
 
+def _variable_of(name: str) -> str | None:
+    """Return the environment variable that sets `name`, if any: it wins over the file."""
+    wanted = f"{ENV_PREFIX}{name.replace('.', ENV_DELIMITER)}".upper()
+    return next((variable for variable in os.environ if variable.upper() == wanted), None)
+
+
 def _given(keys: list[str], value: Any) -> str:
-    """Repeat what was given, but no section, variable or webhook: they may hold secrets."""
-    if isinstance(value, Mapping) or "environment" in keys[:-1] or keys == ["notify", "url"]:
+    """Quote the value, but no section, and nothing of a setting that may hold a secret."""
+    given = repr(str(value) if isinstance(value, FromEnvironment) else value)
+    if isinstance(value, Mapping) or is_secret(keys) or _USERINFO.search(given):
         return ""
-    return f" (got {redacted(repr(value))})"
+    given = redacted(given)
+    return f" (got {given[:MOST_SHOWN]}{'...' if len(given) > MOST_SHOWN else ''})"
 
 
 def _model_at(root: type[BaseModel], keys: list[str]) -> type[BaseModel]:

@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from retrofit.config.section import File, Section, Word
+from retrofit.config.files import Command, SecretFile, TrustedFile
+from retrofit.config.numbers import CENTURY_HOURS, Period, Within
+from retrofit.config.section import Section, WebAddress
 
-Event = Literal["published", "failed", "recovered", "too_old"]
-
-
-def _an_address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("expected an address that begins with http:// or https://")
-    if parts.username or parts.password:
-        raise ValueError("credentials belong into ~/.netrc, not into the address")
-    return text
+Event = Literal[
+    "no_image",
+    "image_found",
+    "published",
+    "failed",
+    "recovered",
+    "stale",
+    "fixes_missing",
+    "rolled_over",
+    "halted",
+]
 
 
 class NotifySettings(Section):
-    """Who is told when the state of a target changes."""
+    """Who is notified when the state of a target changes."""
 
-    url: Annotated[Word, AfterValidator(_an_address)] | None = Field(
+    url: WebAddress | None = Field(
         None,
-        description="Webhook that gets each change of state as a JSON POST. No secret: it is"
-        " shown like every setting.",
+        description="URL of the webhook: it receives each event as a JSON POST. Not a secret:"
+        " it is shown like every setting.",
     )
-    secret_file: File | None = Field(
+    secret_file: SecretFile | None = Field(
         None,
-        description="File whose content signs what the webhook gets (HMAC-SHA256), and which only"
-        " its owner should read.",
+        description="File whose content signs the requests to the webhook (HMAC-SHA256). Only"
+        " its owner should be able to read it.",
     )
-    ca_bundle: File | None = Field(
-        None, description="CA certificates for the webhook, instead of the system's."
+    ca_bundle: TrustedFile | None = Field(
+        None, description="File with the CA certificates for the webhook, instead of the system's."
     )
-    command: tuple[Word, ...] = Field(
-        (), description="Command that gets each change of state as JSON on its stdin."
-    )
+    command: Command = Field((), description="Command that receives each event as JSON on stdin.")
     events: tuple[Event, ...] = Field(
-        ("published", "failed", "recovered", "too_old"),
-        description="Changes of state that are told.",
+        typing.get_args(Event),
+        description="Events to notify about.",
     )
-    too_old: int = Field(
-        60, ge=1, description="Days after which the promoted image is said to be too old."
+    timeout: Annotated[int, Within(1, 300)] = Field(
+        10,
+        description="Seconds that the webhook or the command may take, and a run for both.",
     )
-    timeout: int = Field(
-        10, ge=1, le=300, description="Seconds that the webhook or the command may take."
-    )
-    retries: int = Field(
+    retries: Annotated[int, Within(0, 20)] = Field(
         5,
-        ge=0,
-        le=20,
-        description="Repetitions in a row, each after twice the wait of the one before; the worker,"
-        " or the next run, goes on with what stays undelivered, at least once an hour.",
+        description="Number of retries in a row, each after twice the wait of the one before."
+        " A run makes those that `timeout` leaves time for; the worker, or the next run, goes on"
+        " with undelivered notifications, at least once an hour.",
     )
-    give_up_after: int = Field(
-        72, ge=1, description="Hours after which what could not be delivered is dropped."
+    give_up_after: Annotated[Period, Within(1, CENTURY_HOURS, never=True)] = Field(
+        72, description="Hours after which an undelivered notification is dropped."
     )
 
     @model_validator(mode="after")
     def _secret_has_a_use(self) -> Self:
         if self.secret_file is not None and self.url is None:
-            raise ValueError("secret_file signs what the webhook gets: set url too")
+            raise ValueError("secret_file signs requests to the webhook: set url too")
         return self

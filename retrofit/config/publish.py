@@ -2,63 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import Field, model_validator
 
-from retrofit.config.section import Section, Word
-
-OWN_PROPERTIES = frozenset(
-    {
-        "architecture", "amphora_agent_version", "haproxy_version", "kernel_version", "os_distro",
-        "os_type", "os_version", "source_product_name", "source_version_name",
-        # With these the synchroniser would take the image for its own, and rotate it away.
-        "content_id", "source_content_id", "product_name", "version_name", "item_name",
-        "checksum", "container_format", "created_at", "disk_format", "file", "id", "locations",
-        "min_disk", "min_ram", "name", "os_hash_algo", "os_hash_value", "os_hidden", "owner",
-        "protected", "schema", "self", "size", "status", "stores", "tags", "updated_at",
-        "virtual_size", "visibility",
-    }
-)  # fmt: skip
-"""Image properties and attributes that are not the operator's to choose by `publish.properties`."""
-
-
-def _a_free_property(name: str) -> str:
-    if name in OWN_PROPERTIES or name.startswith("retrofit_"):
-        raise ValueError(f"property {name} is set by retrofit or by Glance")
-    return name
-
-
-Property = Annotated[Word, AfterValidator(_a_free_property)]
+from retrofit.config.glance_names import Property, Tag, Value
+from retrofit.config.numbers import CENTURY_DAYS, CENTURY_HOURS, Flag, Period, Within
+from retrofit.config.section import Section
 
 
 class PublishSettings(Section):
-    """How amphora images appear in Glance, and how long they stay."""
+    """How amphora images appear in Glance, and how long they are kept."""
 
-    tag: Word = Field(
-        "octavia-amphora", description="Tag by which Octavia finds the image (`amp_image_tag`)."
+    tag: Tag = Field(
+        "octavia-amphora",
+        description="Tag by which Octavia finds the image (`amp_image_tag` in octavia.conf).",
+    )
+    former_tags: tuple[Tag, ...] = Field(
+        (),
+        description="Tags that `tag` had before. Images with one of them stay ours, and promoted"
+        " images carry these tags too, until Octavia is configured with `tag`: see"
+        " docs/explanation/identity.md.",
     )
     visibility: Literal["private", "shared", "public"] = Field(
-        "private", description="Visibility of the images; Octavia sees our project's private ones."
+        "private",
+        description="Visibility of the images in Glance. `private` is enough for an Octavia of"
+        " the same project.",
     )
-    keep: int = Field(2, ge=1, description="Amphora images to keep, the promoted one included.")
-    retire_after: int = Field(
+    keep: Annotated[int, Within(1, 10_000)] = Field(
+        2, description="Number of amphora images to keep, including the promoted one."
+    )
+    retire_after: Annotated[Period, Within(0, CENTURY_HOURS, never=True)] = Field(
         7 * 24,
-        ge=0,
-        description="Hours that an image stays after a newer one was created, whatever `keep` says:"
-        " amphorae may still run on it.",
+        description="Hours to keep an image after its demotion, whatever `keep` is: amphorae"
+        " may still start or run from it.",
     )
-    retire_unasked_after: int = Field(
+    retire_after_unknown: Annotated[Period, Within(0, CENTURY_HOURS, never=True)] = Field(
         30 * 24,
-        ge=0,
-        description="Hours that an image stays after its demotion where Octavia does not tell"
-        " whether amphorae still run on it.",
+        description="Hours to keep an image after its demotion where Octavia cannot be queried"
+        " for the amphorae that run on it.",
     )
-    adopt: bool = Field(
+    replace_charm_images: Flag = Field(
         False,
-        description="Demote images of the octavia-diskimage-retrofit charm once ours is promoted.",
+        description="Demote the images of the octavia-diskimage-retrofit charm once one of ours"
+        " is promoted.",
     )
-    hide: bool = Field(True, description="Hide demoted images from default image lists.")
-    properties: dict[Property, str] = Field(
+    stale_after: Annotated[Period, Within(1, CENTURY_DAYS, never=True)] = Field(
+        60, description="Age in days from which the promoted image is reported as stale."
+    )
+    reread: Annotated[Period, Within(0, CENTURY_HOURS, never=True)] = Field(
+        7 * 24,
+        description="Hours after which all bytes of the promoted image are read again, to see that"
+        " the store still has them; `never` leaves it at the first and last block, which every run"
+        " reads. An image is always read whole before it is promoted.",
+    )
+    hide: Flag = Field(True, description="Hide demoted images from default image lists.")
+    properties: dict[Property, Value] = Field(
         default_factory=dict, description="Further properties to set on the images."
     )
+
+    @model_validator(mode="after")
+    def _properties_differ(self) -> Self:
+        """Refuse names that differ in case alone: to a database of Glance they are one."""
+        names = [name.lower() for name in self.properties]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"properties: {', '.join(twice)}: names differ in case alone")
+        return self

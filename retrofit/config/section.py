@@ -1,25 +1,19 @@
-"""What every section of the configuration is made of."""
+"""The base of every section of the configuration, and types that several share."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from retrofit.config.addresses import Address
 from retrofit.model import DEBIAN_ARCHITECTURES, SERIES_RELEASES
 
 
-def _a_file(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file")
-    return path
-
-
-def _a_directory(path: Path) -> Path:
-    if not path.is_dir():
-        raise ValueError(f"{path} is not a directory")
-    return path
+def _printable(text: str) -> str:
+    if any(not char.isprintable() for char in text):
+        raise ValueError("has a control character, such as a line break")
+    return text
 
 
 def _a_series(name: str) -> str:
@@ -35,9 +29,18 @@ def _an_architecture(name: str) -> str:
     return name
 
 
-Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-File = Annotated[Path, AfterValidator(_a_file)]
-Directory = Annotated[Path, AfterValidator(_a_directory)]
+Word = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    AfterValidator(_printable),
+]
+WebAddress = Annotated[
+    Word,
+    Address(
+        userinfo="put credentials into ~/.netrc, not into the URL",
+        example="https://alerts.example.com/retrofit",
+    ),
+]
 Series = Annotated[Word, AfterValidator(_a_series)]
 Architecture = Annotated[Word, AfterValidator(_an_architecture)]
 # A name that becomes part of file names, lock names and image properties.

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from retrofit.config.numbers import CENTURY_DAYS, Flag, Period, Within
 from retrofit.config.section import Architecture, Section, Series, Word
 
 
 class SourceSettings(Section):
-    """Which stock image a build starts from."""
+    """Which source image a build starts from."""
 
     origin: Literal["glance", "simplestreams"] = Field(
         "glance",
-        description="Take the source from Glance, where the synchroniser put it, or from the"
-        " mirror itself.",
+        description="Where source images come from: Glance, into which the synchroniser put"
+        " them, or the simplestreams mirror itself.",
     )
     trust: Literal["auto", "owner", "digest", "signed"] = Field(
         "auto",
-        description="What must vouch for the bytes: the image's owner, the digests that came with"
-        " it, or the mirror's signed index; `auto` takes the strongest that is configured.",
+        description="Evidence that a source image needs: its owner in Glance, the digests in"
+        " its properties, or the mirror's signed index. `auto` uses the strongest"
+        " that is configured.",
     )
-    max_age: int = Field(
-        90, ge=1, description="Days after which the newest source is said to be too old."
-    )
-    publish_stock: bool = Field(
-        False, description="Put a source from the mirror into Glance as well."
+    max_age: Annotated[Period, Within(1, CENTURY_DAYS, never=True)] = Field(
+        90,
+        description="Age in days from which the newest source image is reported as too old.",
     )
     series: tuple[Series, ...] = Field(
         ("noble", "jammy"),
         min_length=1,
-        description="Ubuntu series that may be used, the preferred one first.",
+        description="Ubuntu series that may be used, in order of preference.",
     )
-    architecture: Architecture = Field("x86_64", description="Architecture as Glance names it.")
+    architecture: Architecture = Field(
+        "x86_64", description="Architecture of source and amphora images, by its name in Glance."
+    )
     stream: Literal["released", "daily"] | None = Field(
-        None, description="Only this stream; without it the newest version of any."
+        None, description="Simplestreams stream to use. Unset: the newest version of any stream."
     )
     variants: tuple[Word, ...] = Field(
-        ("server",), min_length=1, description="Product variants, the preferred one first."
+        ("server",),
+        min_length=1,
+        description="Product variants that may be used, in order of preference.",
     )
     owners: tuple[Word, ...] = Field(
         (),
-        description="Ids of projects whose images are trusted besides our own.",
+        description="IDs of projects whose source images are trusted, besides our own project.",
     )
-    image: Word | None = Field(None, description="Id of one image to use instead of choosing.")
-    allow_os_mismatch: bool = Field(
+    image: Word | None = Field(
+        None, description="ID of the one image in Glance to build from, instead of choosing one."
+    )
+    allow_os_mismatch: Flag = Field(
         False,
-        description="Accept a source whose os-release is not what its product name says.",
+        description="Accept a source image whose os-release file contradicts its product name.",
     )

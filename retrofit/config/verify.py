@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from retrofit.config.numbers import DAY_SECONDS, Within
 from retrofit.config.section import Section
 
 
 class VerifySettings(Section):
-    """How an image proves itself before it is published."""
+    """How an image is verified before it is published."""
 
-    level: Literal["boot", "offline"] = Field(
-        "boot", description="Boot the image and use it, or only look inside."
+    level: Literal["full", "boot", "offline"] = Field(
+        "full",
+        description="Boot the image twice and ask of it all that load balancers ask (`full`), boot"
+        " it once and ask for HTTP and HTTPS (`boot`), or only inspect its files (`offline`).",
     )
     accelerator: Literal["auto", "kvm", "tcg"] = Field(
-        "auto", description="QEMU accelerator; `auto` tries KVM and falls back to TCG."
+        "auto", description="QEMU accelerator. `auto` tries KVM and falls back to TCG."
     )
     firmware: Literal["auto", "bios", "uefi"] = Field(
-        "auto", description="Firmware to boot with; `auto` takes BIOS on x86_64, UEFI elsewhere."
+        "auto", description="Firmware to boot with. `auto` uses BIOS on x86_64 and UEFI elsewhere."
     )
-    memory: int = Field(1024, ge=512, description="MiB of memory of the virtual machine.")
-    cpus: int = Field(2, ge=1, description="Processors of the virtual machine.")
-    timeout: int = Field(
-        900, ge=60, description="Seconds from power-on until the agent must have answered."
+    memory: Annotated[int, Within(512, 1 << 20)] = Field(
+        1024, description="Memory of the virtual machine in MiB."
+    )
+    cpus: Annotated[int, Within(1, 255)] = Field(
+        2, description="Number of processors of the virtual machine."
+    )
+    timeout: Annotated[int, Within(60, DAY_SECONDS)] = Field(
+        900, description="Seconds from power-on until the amphora agent must answer."
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from retrofit.config.numbers import CENTURY_HOURS, Flag, Period, Within
 from retrofit.config.section import Section, Word
 
 
@@ -18,29 +19,31 @@ def _an_address(text: str) -> str:
 
 
 class WebSettings(Section):
-    """The worker's status page, JSON, health and metrics over HTTP, to read only."""
+    """The worker's status page, JSON, health and metrics over HTTP, read-only."""
 
-    enabled: bool = Field(False, description="Serve the status page, JSON, health and metrics.")
+    enabled: Flag = Field(False, description="Serve the status page, JSON, health and metrics.")
     address: Annotated[Word, AfterValidator(_an_address)] = Field(
         "127.0.0.1",
-        description="IP address to listen on. Whoever reaches it reads it: there is no login.",
+        description="IP address to listen on. There is no login: everyone who can reach it can"
+        " read it.",
     )
-    port: int = Field(9817, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    port: Annotated[int, Within(0, 65535)] = Field(
+        9817, description="TCP port; 0 uses any free one."
+    )
     hosts: tuple[Word, ...] = Field(
         (),
-        description="Names by which the page may be asked for, such as the one that a proxy passes"
-        " on; without them, loopback addresses answer to their own names only, others to any.",
+        description="Host names under which the page may be requested, such as the one that a"
+        " proxy passes on. Unset: a loopback address answers to its own names only,"
+        " any other address to every name.",
     )
-    refresh: int = Field(
+    refresh: Annotated[int, Within(5, 3600)] = Field(
         60,
-        ge=5,
-        le=3600,
-        description="Seconds between two looks at the cloud; no request ever causes one.",
+        description="Seconds between two queries of the cloud. Requests cause none.",
     )
-    healthy_within: int = Field(
+    healthy_within: Annotated[Period, Within(1, CENTURY_HOURS, never=True)] = Field(
         26,
-        ge=1,
-        description="Hours without a successful run of a target, after which `/healthz` answers"
-        " 503 and the target is called stale; a paused one is excused.",
+        description="Hours without a successful run of a target after which `/healthz` answers"
+        " 503 and the target is reported as stale; paused targets are excepted. Without any image"
+        " for Octavia it answers 503 at once.",
     )
-    logs: bool = Field(True, description="Serve the log files of runs too.")
+    logs: Flag = Field(True, description="Serve the log files of runs too.")

@@ -1,32 +1,31 @@
-"""How much room a tree of files needs on an ext4 filesystem, measured rather than guessed."""
+"""The size of an ext4 filesystem for a tree of files, measured rather than guessed."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from retrofit import process
 from retrofit.disk import ext4
+from retrofit.system import process
+from retrofit.system.privilege import as_root
+from retrofit.system.sizes import MEBIBYTE
 
 TIMEOUT = 600.0
-MEBIBYTE = 1024 * 1024
 LATE_WRITES = 64 * MEBIBYTE
-"""Bytes for what finalise scripts write after the size has been decided."""
+"""Bytes for finalise scripts, which write after the size was decided."""
 BLOCK = 4096
 
 
 def content_size(tree: Path, *, without: Sequence[Path] = ()) -> int:
-    """Return the bytes that the files and directories of `tree` take, blocks rounded up.
+    """Return the bytes of the files and directories of `tree`, rounded up to blocks.
 
     Stays on one filesystem; a file with several links counts once.
     """
     pruned: list[str | Path] = []
     for other in without:
         pruned += ["-path", other, "-prune", "-o"]
-    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     listed = process.run(
-        [*prefix, "find", tree, "-xdev", *pruned, "-printf", "%y %i %b %s\n"], timeout=TIMEOUT
+        as_root("find", tree, "-xdev", *pruned, "-printf", "%y %i %b %s\n"), timeout=TIMEOUT
     ).stdout
     return sum_of_blocks(listed)
 
@@ -56,10 +55,10 @@ def _whole_blocks(size: int) -> int:
 
 
 def partition_size(wanted: int, size: int, options: Sequence[str], trial: Path) -> int:
-    """Return the smallest size, from `size` bytes up, whose filesystem has `wanted` bytes for all.
+    """Return the smallest size, at least `size` bytes, of a filesystem with `wanted` usable bytes.
 
-    "For all" leaves out what is reserved for root. What mkfs itself takes is found by making the
-    filesystem on `trial`, a sparse file that is removed again.
+    Blocks reserved for root are not usable. The overhead of the filesystem is measured: it is made
+    on `trial`, a sparse file, which is removed again.
     """
     try:
         while True:

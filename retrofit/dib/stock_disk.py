@@ -1,4 +1,4 @@
-"""Block-device plugin for diskimage-builder: the stock image's own disk instead of an empty one.
+"""Block-device plugin for diskimage-builder: the source image's own disk instead of an empty one.
 
 Partition table, ESP, BIOS boot partition and boot loader stay as the vendor made (and signed) them.
 Only the partitions that are mounted become empty again, for new filesystems. Configuration:
@@ -16,48 +16,47 @@ Loop devices with an offset need neither kpartx nor a kernel that reads GPT: con
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from diskimage_builder.block_device.exception import BlockDeviceSetupException
 from diskimage_builder.block_device.plugin import NodeBase, PluginBase
 
-from retrofit import process
 from retrofit.dib import space
 from retrofit.disk import gpt
+from retrofit.system import process
+from retrofit.system.privilege import as_root
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 600.0
 
 
-def _as_root(argv: Sequence[str | Path]) -> str:
-    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+def _run_as_root(*argv: str | Path) -> str:
     try:
-        return process.run([*prefix, *argv], timeout=TIMEOUT).stdout
+        return process.run(as_root(*argv), timeout=TIMEOUT).stdout
     except process.CommandError as error:
         raise BlockDeviceSetupException(f"stock_disk: {error}") from error
 
 
 def _attach(image: Path, sector_size: int, *options: str) -> str:
-    device = _as_root(
-        ["losetup", "--find", "--show", "--sector-size", str(sector_size), *options, image]
+    device = _run_as_root(
+        "losetup", "--find", "--show", "--sector-size", str(sector_size), *options, image
     ).strip()
     logger.info("Attached %s as %s", image, device)
     return device
 
 
 def _detach(device: str, image: Path) -> None:
-    """Let go of a loop device, unless the kernel has given its number to somebody else."""
+    """Detach a loop device, unless its number belongs to another file by now."""
     backing = Path("/sys/block", Path(device).name, "loop", "backing_file")
     try:
         holds = backing.read_text().strip().removesuffix(" (deleted)")
     except OSError:
         return
     if holds == str(image):
-        _as_root(["losetup", "--detach", device])
+        _run_as_root("losetup", "--detach", device)
         logger.info("Detached %s", device)
 
 
@@ -70,14 +69,14 @@ class _Node(NodeBase):  # type: ignore[misc]  # diskimage-builder publishes no t
         self.device: str | None = None
 
     def attached(self, *options: str, sector_size: int) -> None:
-        """Attach the device, with its undo, and tell the nodes that build upon it."""
+        """Attach the device, with its undo, and record it for the nodes that depend on it."""
         self.device = _attach(self.image, sector_size, *options)
         self.add_rollback(_detach, self.device, self.image)
         devices = self.state.setdefault("blockdev", {})
         devices[self.name] = {"device": self.device, "image": str(self.image)}
 
     def umount(self) -> None:
-        """Detach; called again after a failure, when there may be nothing left to do."""
+        """Detach; called again after a failure, possibly with nothing left to do."""
         if self.device is not None:
             _detach(self.device, self.image)
             self.device = None
@@ -88,7 +87,7 @@ class _Node(NodeBase):  # type: ignore[misc]  # diskimage-builder publishes no t
 class DiskNode(_Node):
     """The whole disk: made large enough, its mounted partitions emptied.
 
-    Its device is read-only, so that nobody writes a boot loader over the vendor's.
+    Its device is read-only, so that no element writes a boot loader over the vendor's.
     """
 
     def __init__(self, config: Mapping[str, Any], build_dir: Path, state: Any) -> None:
@@ -108,14 +107,14 @@ class DiskNode(_Node):
         for extent in self.extents:
             partition = _in_slot(table, extent["slot"])
             # Blocks of the old filesystem would stay in the image for ever.
-            _as_root(
-                ["fallocate", "--punch-hole", "--offset", str(partition.offset),
-                 "--length", str(partition.size), self.image]
+            _run_as_root(
+                "fallocate", "--punch-hole", "--offset", str(partition.offset),
+                "--length", str(partition.size), self.image,
             )  # fmt: skip
         self.attached("--read-only", sector_size=table.sector_size)
 
     def fit_to_tree(self) -> None:
-        """Grow the disk if the tree needs more than it has."""
+        """Grow the disk if the tree needs more room."""
         inner = [extent["mount_point"] for extent in self.extents if extent["mount_point"] != "/"]
         for extent in self.extents:
             self._make_room(extent, inner)
@@ -163,7 +162,7 @@ class ExtentNode(_Node):
         self.slot = int(extent["slot"])
 
     def get_edges(self) -> tuple[list[str], list[str]]:
-        """Depend on the disk, whose table says where this partition is by now."""
+        """Depend on the disk, whose table has this partition's current place."""
         return [self.base], []
 
     def create(self) -> None:

@@ -1,8 +1,9 @@
 """Process 1 of a build's own namespaces: when it ends, so do the build's processes and mounts.
 
 Run as `unshare --mount --pid --fork --mount-proc --kill-child python -m retrofit.dib.supervise
-LOCK_FILE GRACE COMMAND...`. Its stdin is a lifeline: when that ends (the run asks the build to
-stop, or is dead), disk-image-create gets TERM and GRACE seconds to clean up after itself.
+LOCK_FILE GRACE ENVIRONMENT_FILE COMMAND...`. Its stdin is a lifeline: when that ends (the run asks
+the build to stop, or is dead), disk-image-create gets TERM and GRACE seconds to clean up after
+itself.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from types import FrameType
 
 POLL = 0.1
 FLUSH = 3.0
-"""Seconds for what outlives the command: the log filter has last lines to write."""
+"""Seconds for the log filter, which outlives the command and has last lines to write."""
+UMASK = 0o022
 STOPPED = 143
 """Exit code of a build that was asked to stop, as shells report TERM."""
 
 # Of capabilities(7), what no build needs and a program of the image could use against this host's
 # kernel: modules, raw I/O, ptrace, reboot, clock, audit, LSM policies, kernel log, perf, BPF. Root
-# in a chroot is still root: who does not trust a source, builds in a machine of its own.
+# in a chroot is still root: an untrusted source needs a machine of its own.
 DROPPED = (16, 17, 19, 20, 22, 25, 26, 30, 32, 33, 34, 35, 36, 37, 38, 39)
 PR_CAPBSET_DROP = 24
 
@@ -38,7 +40,11 @@ def main(argv: list[str]) -> int:
     """Run a command to its end, or to the end of stdin, and return its exit code."""
     if os.getpid() != 1:
         sys.exit("supervise: must be process 1 of a process namespace of its own")
-    lock_file, grace, *command = argv
+    lock_file, grace, environment_file, *command = argv
+    environment = _taken(Path(environment_file))
+    # Before anything starts: what elements and packages write has the modes that this leaves, and
+    # cron, a hardened host's root or a unit of one's own may have another one.
+    os.umask(UMASK)
     asked = False
     _give_up_capabilities()
 
@@ -49,12 +55,12 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ask)
     with Path(lock_file).open("a") as lock:
-        # Says to a later run that this build is still being cleaned up.
+        # Shows a later run that this build is still being cleaned up.
         fcntl.flock(lock, fcntl.LOCK_EX)
         child = os.posix_spawnp(
             command[0],
             command,
-            os.environ,
+            environment,
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
             setsid=True,
             setsigdef=[signal.SIGPIPE],
@@ -63,7 +69,7 @@ def main(argv: list[str]) -> int:
         deadline = None
         while status is None:
             if deadline is None and (asked or _lifeline_ended()):
-                _tell_everybody(signal.SIGTERM)
+                _signal_all(signal.SIGTERM)
                 deadline = time.monotonic() + float(grace)
             elif deadline is not None:
                 time.sleep(POLL)
@@ -74,8 +80,16 @@ def main(argv: list[str]) -> int:
     return STOPPED if deadline is not None else status
 
 
+def _taken(file: Path) -> dict[str, str]:
+    """Return the environment in a file, as /proc has one, and delete it: it may have secrets."""
+    words = file.read_bytes().split(b"\0")
+    file.unlink()
+    pairs = (os.fsdecode(word).partition("=") for word in words if word)
+    return {name: value for name, _, value in pairs}
+
+
 def _give_up_capabilities() -> None:
-    """Take from every process to come what no build needs; a sandbox may have done so already."""
+    """Drop the capabilities that no build needs, for every process to come."""
     prctl = ctypes.CDLL(None).prctl
     for capability in DROPPED:
         prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
@@ -87,7 +101,7 @@ def _lifeline_ended() -> bool:
 
 
 def _reap(child: int) -> int | None:
-    """Collect every process that has ended; say how `child` did, if it was among them."""
+    """Collect every process that has ended; return the exit code of `child` once it has."""
     result = None
     while True:
         try:
@@ -101,7 +115,7 @@ def _reap(child: int) -> int | None:
             result = code if code >= 0 else 128 - code
 
 
-def _tell_everybody(number: signal.Signals) -> None:
+def _signal_all(number: signal.Signals) -> None:
     """Signal every process in the namespace but this one and the log filter."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or entry.name == "1":
@@ -112,8 +126,8 @@ def _tell_everybody(number: signal.Signals) -> None:
 
 
 def _flush() -> None:
-    """Let the log filter finish; whatever else a package left running has no part in it."""
-    _tell_everybody(signal.SIGTERM)
+    """Let the log filter finish, without waiting for other processes that a package started."""
+    _signal_all(signal.SIGTERM)
     deadline = time.monotonic() + FLUSH
     while time.monotonic() < deadline:
         try:

@@ -1,12 +1,12 @@
-"""Stock disks: is the file safe, what is on it, which operating system is it."""
+"""Source disks: the safety of the file, its layout, and its operating system."""
 
 from __future__ import annotations
 
 from retrofit.disk.ext4 import Superblock
 from retrofit.disk.gpt import Partition
+from retrofit.disk.image_format import require_uploadable, source_format
+from retrofit.disk.inspect import Filesystem, StockDisk, inspect
 from retrofit.disk.os_release import OsRelease, check_os, parse_os_release
-from retrofit.disk.source_format import source_format
-from retrofit.disk.stock import Filesystem, StockDisk, inspect
 
 __all__ = [
     "Filesystem",
@@ -17,5 +17,6 @@ __all__ = [
     "check_os",
     "inspect",
     "parse_os_release",
+    "require_uploadable",
     "source_format",
 ]

@@ -1,4 +1,4 @@
-"""ext4 filesystems inside a raw disk, read in userspace: nothing unproven reaches the kernel."""
+"""ext4 filesystems in a raw disk, read in userspace: the kernel mounts only what was checked."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrofit import process
-from retrofit.confined import confined
 from retrofit.errors import SourceError
+from retrofit.system import process
+from retrofit.system.sandbox import sandboxed
 
 TIMEOUT = 120.0
 # What dumpe2fs prints about the state of a filesystem rather than its format.
@@ -20,7 +20,7 @@ _ELSEWHERE = frozenset({"Journal UUID", "Journal device"})
 
 @dataclass(frozen=True, kw_only=True)
 class Superblock:
-    """What a new filesystem must have in common with this one. Sizes are bytes."""
+    """The properties that a new filesystem takes over from this one. Sizes are bytes."""
 
     uuid: str
     label: str
@@ -36,7 +36,7 @@ class Superblock:
 
     @property
     def available(self) -> int:
-        """Return the bytes that anybody but root may still write."""
+        """Return the free bytes without those reserved for root."""
         return max(0, self.free_blocks - self.reserved_blocks) * self.block_size
 
     @property
@@ -50,23 +50,23 @@ def _at(disk: Path, offset: int) -> str:
 
 
 def _read(disk: Path, *words: str, timeout: float = TIMEOUT) -> process.Completed:
-    return process.run(confined(*words, read=[disk]), timeout=timeout, env=C_LOCALE)
+    return process.run(sandboxed(*words, read=[disk]), timeout=timeout, env=C_LOCALE)
 
 
 def superblock(disk: Path, offset: int = 0) -> Superblock:
-    """Read the superblock at `offset` bytes. Raises SourceError when it makes no sense."""
+    """Return the superblock at `offset` bytes. Raises SourceError when it cannot be read."""
     try:
-        said = _read(disk, "dumpe2fs", "-h", _at(disk, offset))
+        printed = _read(disk, "dumpe2fs", "-h", _at(disk, offset))
     except process.CommandError as error:
         raise SourceError(
             f"the ext4 filesystem at byte {offset} of {disk.name} cannot be read: {error}",
             hint="a filesystem newer than this machine's e2fsprogs needs a newer e2fsprogs",
         ) from error
-    return parse_superblock(said.stdout)
+    return parse_superblock(printed.stdout)
 
 
 def parse_superblock(text: str) -> Superblock:
-    """Read what `dumpe2fs -h` prints. Raises SourceError when a field is missing."""
+    """Parse the output of `dumpe2fs -h`. Raises SourceError for a missing or wrong field."""
     fields = dict(re.findall(r"^([^:\n]+):[ \t]*(.*)$", text, flags=re.MULTILINE))
 
     def number(key: str, *, least: int = 0) -> int:
@@ -75,17 +75,17 @@ def parse_superblock(text: str) -> Superblock:
         except (KeyError, ValueError):
             raise SourceError(f"the filesystem's superblock has no {key.lower()}") from None
         if not least <= value < 2**63:
-            raise SourceError(f"the filesystem's superblock says {key.lower()} {value}")
+            raise SourceError(f"the filesystem's superblock has {key.lower()} {value}")
         return value
 
     if fields.keys() & _ELSEWHERE:
         raise SourceError(
             "the filesystem's journal is on another device",
-            hint="a stock image's filesystem has its journal inside",
+            hint="the filesystem of a source image has its journal inside",
         )
     blocks = number("Block count", least=1)
     if max(number("Free blocks"), number("Reserved block count")) > blocks:
-        raise SourceError("the filesystem's superblock says that more is free than there is")
+        raise SourceError("the filesystem's superblock has more free blocks than blocks")
     label = fields.get("Filesystem volume name", "")
     features = fields.get("Filesystem features", "").split()
     return Superblock(
@@ -104,29 +104,29 @@ def parse_superblock(text: str) -> Superblock:
 
 
 def _journal_size(fields: Mapping[str, str]) -> int:
-    said = fields.get("Total journal size") or fields.get("Journal size") or "0"
-    match = re.fullmatch(r"([0-9]{1,12})([kMG]?)", said.strip())
+    size = fields.get("Total journal size") or fields.get("Journal size") or "0"
+    match = re.fullmatch(r"([0-9]{1,12})([kMG]?)", size.strip())
     if match is None:
         return 0
     return int(match[1]) * {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3}[match[2]]
 
 
 def check(disk: Path, offset: int) -> None:
-    """Prove a filesystem before the kernel mounts it. Raises SourceError with e2fsck's reason."""
+    """Check a filesystem before the kernel mounts it. Raises SourceError with e2fsck's reason."""
     try:
         _read(disk, "e2fsck", "-fn", _at(disk, offset), timeout=TIMEOUT * 5)
     except process.CommandError as error:
         raise SourceError(
             f"the ext4 filesystem at byte {offset} of {disk.name} is damaged: {error}",
-            hint="take the image from its publisher once more",
+            hint="download the image from its publisher again",
         ) from error
 
 
 def read_text(disk: Path, offset: int, names: tuple[str, ...], *, limit: int = 65536) -> str:
     """Return the first of the files `names` that exists, links not followed; empty without any.
 
-    Raises SourceError for one that is no file, or longer than `limit` bytes: a file can say that it
-    is larger than all memory.
+    Raises SourceError for one that is not a file, or longer than `limit` bytes: a sparse file may
+    be larger than all memory.
     """
     for name in names:
         found = _STAT.search(_debugfs(f"stat {name}", disk, offset))
@@ -134,8 +134,9 @@ def read_text(disk: Path, offset: int, names: tuple[str, ...], *, limit: int = 6
             continue
         if found["type"] != "regular" or int(found["size"]) > limit:
             raise SourceError(
-                f"{name} of {disk.name} is {found['type']}, {found['size']} bytes: it is not read",
-                hint="take the image from its publisher once more",
+                f"{name} of {disk.name} is {found['type']}, {found['size']} bytes, expected a"
+                " short regular file",
+                hint="download the image from its publisher again",
             )
         text = _debugfs(f"cat {name}", disk, offset)
         if text.strip():
@@ -152,7 +153,7 @@ def _debugfs(request: str, disk: Path, offset: int) -> str:
     except process.CommandError as error:
         raise SourceError(
             f"the ext4 filesystem at byte {offset} of {disk.name} cannot be read: {error}",
-            hint="take the image from its publisher once more",
+            hint="download the image from its publisher again",
         ) from error
 
 
@@ -160,4 +161,4 @@ C_LOCALE: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
 }
-"""Environment for tools whose output is parsed: e2fsprogs are often outside of a user's PATH."""
+"""Environment of tools whose output is parsed; e2fsprogs are often outside a user's PATH."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from retrofit.errors import SourceError
+from retrofit.system.sizes import MEBIBYTE
 
 HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 ENTRY = struct.Struct("<16s16sQQQ72s")
@@ -22,7 +23,6 @@ MAX_ENTRIES = 1024
 PROTECTIVE = 0xEE
 MBR_FIRST_ENTRY = 446
 MBR_FIRST_SIZE = MBR_FIRST_ENTRY + 12
-MEBIBYTE = 1024 * 1024
 
 TYPE_NAMES = {
     "c12a7328-f81f-11d2-ba4b-00a0c93ec93b": "EFI system",
@@ -61,7 +61,7 @@ class Partition:
 
     @property
     def kind(self) -> str:
-        """Name its type for people."""
+        """Return the name of its type."""
         return TYPE_NAMES.get(self.type_guid, f"type {self.type_guid}")
 
 
@@ -128,15 +128,15 @@ class _Header:
 
 
 def read(path: Path) -> Table:
-    """Read the table of a raw disk. Raises SourceError that names what is there instead."""
+    """Return the table of a raw disk. Raises SourceError with what is there instead."""
     with path.open("rb") as disk:
         try:
             return _read(disk)
         except ValueError as error:
             raise SourceError(
                 f"{path.name} has no partition table that can be used: {error}",
-                hint="a stock cloud image has a GPT with an ext4 root partition;"
-                " take one from a cloud image mirror",
+                hint="a source image has a GPT with an ext4 root partition;"
+                " download one from a cloud image mirror",
             ) from None
 
 
@@ -163,7 +163,7 @@ def _read(disk: BinaryIO) -> Table:
         raise ValueError(_what_else(mbr))
     header = _Header.unpack(sector)
     if header.current != 1 or header.entries_at < 2:
-        raise ValueError("its header is not where it says it is")
+        raise ValueError("its header has another position than it records")
     if _is_hybrid(mbr):
         raise ValueError("its MBR has partitions of its own besides the GPT's")
     raw = _bytes_at(disk, header.entries_at * sector_size, header.entries * header.entry_size)
@@ -184,7 +184,7 @@ def _read(disk: BinaryIO) -> Table:
 
 
 def _is_hybrid(mbr: bytes) -> bool:
-    """Say whether the MBR tells another story than the GPT (empty entries tell none)."""
+    """Return True if the MBR has partitions that contradict the GPT."""
     kinds = {mbr[at + 4] for at in range(MBR_FIRST_ENTRY, 510, 16)}
     return mbr[510:] == b"\x55\xaa" and not kinds <= {0, PROTECTIVE}
 
@@ -193,7 +193,7 @@ def _what_else(mbr: bytes) -> str:
     if mbr[510:] != b"\x55\xaa":
         return "it has neither a GPT nor an MBR (perhaps a bare filesystem)"
     if any(mbr[at + 4] == PROTECTIVE for at in range(MBR_FIRST_ENTRY, 510, 16)):
-        return "its MBR announces a GPT which is not there"
+        return "its MBR announces a GPT, which is missing"
     return "it is partitioned by MBR"
 
 
@@ -223,7 +223,7 @@ def _check(table: Table) -> None:
     if not table.partitions:
         raise ValueError("its GPT has no partitions")
     if table.last_usable > table.disk_size:
-        raise ValueError("its GPT is for a larger disk: the image is cut short")
+        raise ValueError("its GPT is for a larger disk: the image is truncated")
     by_offset = sorted(table.partitions, key=lambda partition: partition.offset)
     for partition in by_offset:
         if partition.offset < table.first_usable or partition.end > table.last_usable:
@@ -302,7 +302,7 @@ def grow(path: Path, partition: Partition, disk_size: int) -> Partition:
 def _grow_protective_entry(disk: BinaryIO, sectors: int) -> None:
     mbr = _bytes_at(disk, 0, 512)
     (size,) = struct.unpack_from("<I", mbr, MBR_FIRST_SIZE)
-    # 0xFFFFFFFF says "the whole disk, however large" and stays true.
+    # 0xFFFFFFFF means the whole disk, whatever its size, and stays true.
     if mbr[MBR_FIRST_ENTRY + 4] == PROTECTIVE and size != 0xFFFFFFFF:
         disk.seek(MBR_FIRST_SIZE)
         disk.write(struct.pack("<I", min(sectors - 1, 0xFFFFFFFF)))

@@ -1,4 +1,4 @@
-"""A stock cloud image's disk, examined without mounting it."""
+"""The disk of a source image, examined without mounting it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrofit import process
-from retrofit.confined import confined
 from retrofit.disk import ext4, gpt
 from retrofit.disk.os_release import OsRelease, parse_os_release
 from retrofit.errors import SourceError
+from retrofit.system import process
+from retrofit.system.sandbox import sandboxed
 
 ROOT_LABEL = "cloudimg-rootfs"
 BOOT_LABEL = "BOOT"
 HINT = (
-    "a stock cloud image has a GPT, an ext4 root (label cloudimg-rootfs), and perhaps"
+    "a source image has a GPT, an ext4 root (label cloudimg-rootfs), and perhaps"
     " an ext4 /boot (label BOOT)"
 )
 # They become arguments and files of the build.
@@ -25,7 +25,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a partition holds, as far as its signature tells."""
+    """The content of a partition by its signature."""
 
     partition: gpt.Partition
     type: str
@@ -47,7 +47,7 @@ class Filesystem(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class StockDisk:
-    """A raw disk that a build may start from; sizes are bytes.
+    """A raw source disk, from which a build may start; sizes are bytes.
 
     `mounted` are the filesystems that make up the tree, `/` first; `others` are left as they are.
     """
@@ -72,7 +72,7 @@ class StockDisk:
 
 
 def inspect(path: Path) -> StockDisk:
-    """Examine a raw disk. Raises SourceError that says what was found instead of a stock image."""
+    """Examine a raw disk. Raises SourceError, with its content, for one that is no source image."""
     table = gpt.read(path)
     probed = tuple(_probe(path, partition) for partition in table.partitions)
     root = _root(path, probed)
@@ -94,17 +94,17 @@ def inspect(path: Path) -> StockDisk:
 def _probe(path: Path, partition: gpt.Partition) -> Content:
     argv = ["blkid", "-p", "-O", str(partition.offset), "-S", str(partition.size), "-o", "export"]
     try:
-        words = confined(*argv, path, read=[path])
-        said = process.run(words, timeout=ext4.TIMEOUT, env=ext4.C_LOCALE).stdout
+        words = sandboxed(*argv, path, read=[path])
+        printed = process.run(words, timeout=ext4.TIMEOUT, env=ext4.C_LOCALE).stdout
     except process.CommandError as error:
         # 2: nothing recognised, as in a BIOS boot partition; 8: more than one signature.
         if error.returncode != 2:
             raise SourceError(
-                f"what partition {partition.number} of {path.name} holds is not clear: {error}",
+                f"cannot identify partition {partition.number} of {path.name}: {error}",
                 hint=HINT,
             ) from error
-        said = ""
-    fields = dict(line.partition("=")[::2] for line in said.splitlines())
+        printed = ""
+    fields = dict(line.partition("=")[::2] for line in printed.splitlines())
     return Content(
         partition=partition,
         type=fields.get("TYPE", ""),
@@ -152,7 +152,7 @@ def _examined(path: Path, found: Content, mount_point: str) -> Filesystem:
     if not _LABEL.fullmatch(found.label) or not _UUID.fullmatch(found.uuid):
         raise SourceError(
             f"the filesystem of partition {found.partition.number} of {path.name} has the label"
-            f" {found.label!r} and the UUID {found.uuid!r}: these are no names",
+            f" {found.label!r} and the UUID {found.uuid!r}, which are not valid",
             hint=HINT,
         )
     superblock = ext4.superblock(path, offset)
@@ -160,7 +160,7 @@ def _examined(path: Path, found: Content, mount_point: str) -> Filesystem:
         raise SourceError(
             f"the filesystem of partition {found.partition.number} of {path.name} is larger"
             " than the partition",
-            hint="the image is cut short: take it from its publisher once more",
+            hint="the image is truncated: download it from its publisher again",
         )
     ext4.check(path, offset)
     return Filesystem(

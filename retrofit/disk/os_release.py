@@ -1,4 +1,4 @@
-"""Which operating system an image says it is (os-release(5)), and whether that was expected."""
+"""The operating system in an image's os-release(5), and its comparison with the record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from retrofit.errors import SourceError
 
 PLAIN = re.compile(r"[a-z0-9._-]{0,64}")
-"""What os-release(5) allows in these fields: they become environment and paths of the build."""
+"""Valid values of these fields by os-release(5); they become environment and paths of a build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class OsRelease:
 
 
 def parse_os_release(text: str) -> OsRelease:
-    """Read an os-release file. Raises SourceError when it does not name an operating system."""
+    """Parse an os-release file. Raises SourceError when it names no operating system."""
     fields = {}
     for line in text.splitlines():
         key, equals, value = line.strip().partition("=")
@@ -38,18 +38,18 @@ def parse_os_release(text: str) -> OsRelease:
     if not fields.get("ID"):
         raise SourceError(
             "the source's /etc/os-release names no operating system",
-            hint="stock cloud images of Ubuntu and Debian have one",
+            hint="source images of Ubuntu and Debian have one",
         )
     found = OsRelease(
         id=fields["ID"],
         version_id=fields.get("VERSION_ID", ""),
         codename=fields.get("VERSION_CODENAME") or fields.get("UBUNTU_CODENAME", ""),
     )
-    for said in (found.id, found.version_id, found.codename):
-        if not PLAIN.fullmatch(said) or said.startswith((".", "-")):
+    for value in (found.id, found.version_id, found.codename):
+        if not PLAIN.fullmatch(value) or value.startswith((".", "-")):
             raise SourceError(
-                f"the source's /etc/os-release says {said[:80]!r}, which is no name or version",
-                hint="take the image from its publisher once more",
+                f"the source's /etc/os-release has {value[:80]!r}, which is not a name or version",
+                hint="download the image from its publisher again",
             )
     return found
 
@@ -57,13 +57,13 @@ def parse_os_release(text: str) -> OsRelease:
 def check_os(
     found: OsRelease, expected_distro: str, expected_version: str, *, allow_mismatch: bool
 ) -> None:
-    """Compare what the image is with what its record says: `ubuntu`, `24.04`.
+    """Compare an image's operating system with its record: `ubuntu`, `24.04`.
 
     Raises SourceError on a difference, unless `allow_mismatch`.
     """
     if allow_mismatch or (found.id, found.version_id) == (expected_distro, expected_version):
         return
     raise SourceError(
-        f"the source is {found} inside, but its record says {expected_distro} {expected_version}",
+        f"the source is {found} inside, but its record has {expected_distro} {expected_version}",
         hint="choose another source, or set source.allow_os_mismatch if this is intended",
     )

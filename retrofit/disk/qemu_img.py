@@ -1,13 +1,13 @@
-"""qemu-img, the format always given, with nothing in its reach but the files at hand."""
+"""qemu-img, with the format always given, in a sandbox that has only the files at hand."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from retrofit import process
-from retrofit.bare import bare_environment
-from retrofit.confined import confined
+from retrofit.system import process
+from retrofit.system.environment import minimal_environment
+from retrofit.system.sandbox import sandboxed
 
 TIMEOUT = 120.0
 CONVERT_TIMEOUT = 1800.0
@@ -29,7 +29,7 @@ def measure(source: Path, source_format: str) -> int:
     return int(json.loads(_run(*argv, source.absolute(), read=source))["required"])
 
 
-def lay_over(image: Path, image_format: str, overlay: Path) -> None:
+def create_overlay(image: Path, image_format: str, overlay: Path) -> None:
     """Make a new qcow2 disk whose writes the image below does not see. Raises CommandError."""
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", image_format, "-b"]
     _run(*argv, image.resolve(), overlay.absolute(), read=image, write=overlay)
@@ -38,5 +38,5 @@ def lay_over(image: Path, image_format: str, overlay: Path) -> None:
 def _run(*argv: str | Path, read: Path, write: Path | None = None, timeout: float = TIMEOUT) -> str:
     if write is not None:
         write.touch()
-    words = confined(*argv, read=[read], write=[] if write is None else [write])
-    return process.run(words, timeout=timeout, env=bare_environment()).stdout
+    words = sandboxed(*argv, read=[read], write=[] if write is None else [write])
+    return process.run(words, timeout=timeout, env=minimal_environment()).stdout

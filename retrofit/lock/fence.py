@@ -1,7 +1,7 @@
-"""Whether this process may write to the cloud now: whoever holds a lock decides, right before.
+"""The fence before writes to the cloud: a lock is checked right before each of them.
 
-What writes asks here, so that no write can forget to; what locks answers here, so that neither has
-to know the other.
+Code that writes calls `require_write_permit`, and code that holds a lock adds its check with
+`check_before_writes`, so that neither has to know the other.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _checks: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("checks", defau
 
 
 @contextmanager
-def writes_need(check: Callable[[], None]) -> Iterator[None]:
-    """Have every write in the block preceded by `check`, which raises where it must not be."""
+def check_before_writes(check: Callable[[], None]) -> Iterator[None]:
+    """Have `check` called before every write in the block; it raises when the write must not be."""
     before = _checks.set((*_checks.get(), check))
     try:
         yield
@@ -24,6 +24,6 @@ def writes_need(check: Callable[[], None]) -> Iterator[None]:
 
 
 def require_write_permit() -> None:
-    """Raise what any of the checks in force raises."""
+    """Call all checks in force. Raises what they raise."""
     for check in _checks.get():
         check()

@@ -1,58 +1,106 @@
-"""Being told: what changed, once, however often runs see it again."""
+"""Notifications: each change of a target's state once, however often runs see it again."""
 
 from __future__ import annotations
 
-import json
 import socket
-import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import structlog
 
-from retrofit import process
-from retrofit.chronicle import alone_with, read_chronicle, write_chronicle
 from retrofit.config import NotifySettings, Settings
-from retrofit.notify.changes import concluded
-from retrofit.notify.outbox import Outbox, delivery_job
+from retrofit.config.numbers import days
+from retrofit.notify.changes import NoImage, after_look, after_run
+from retrofit.notify.notification import Notification
+from retrofit.notify.outbox import Outbox
+from retrofit.runs.history import History, history_locked, read_history, write_history
+from retrofit.runs.report_document import ReportDocument
 
 log = structlog.get_logger(__name__)
 
-__all__ = ["DELIVERER", "Outbox", "conclude", "delivery_job"]
+__all__ = [
+    "NoImage",
+    "Notification",
+    "Outbox",
+    "record_end_of_run",
+    "record_look",
+]
 
-DELIVERER = (sys.executable, "-m", "retrofit.notify")
-"""The short-lived process that delivers what waits: it reads its job on stdin."""
 
+def record_end_of_run(report: ReportDocument, settings: Settings) -> None:
+    """Record in the history how a run ended, and notify of what changed.
 
-def conclude(report: Mapping[str, Any], settings: Settings) -> None:
-    """Remember how a run ended, and have those told who want to hear of it.
-
-    Nothing here waits for a receiver, and nothing that fails here changes how the run ended.
+    Receivers get `notify.timeout` seconds in all; the rest is delivered by the worker, the unit's
+    ExecStopPost or the next run. Nothing that fails here changes how the run ended.
     """
-    target, state_dir = str(report["target"]), settings.paths.state
+
+    def change(before: History) -> tuple[History, list[Notification]]:
+        return after_run(
+            before,
+            report,
+            now=datetime.now(UTC),
+            stale_after=days(settings.target(report.target).publish.stale_after),
+            host=socket.gethostname(),
+        )
+
+    _record(report.target, settings, change)
+    outbox = Outbox(settings.paths.state)
+    try:
+        if not outbox.is_empty():
+            # Only here: it needs `requests`, which takes a command its time to import.
+            from retrofit.notify import delivery  # noqa: PLC0415
+
+            delivery.deliver_in_time(outbox, settings.notify)
+    except (OSError, MemoryError, RuntimeError) as error:  # no thread could be started
+        log.warning("notifications not delivered", error=str(error))
+
+
+def record_look(
+    target: str, settings: Settings, *, image_id: str | None, missing: NoImage | None
+) -> None:
+    """Record whether Octavia finds an image, and queue a notification where that changed.
+
+    It waits for no receiver: the worker's own threads deliver.
+    """
+
+    def change(before: History) -> tuple[History, list[Notification]]:
+        return after_look(
+            before,
+            target,
+            image_id=image_id,
+            missing=missing,
+            now=datetime.now(UTC),
+            host=socket.gethostname(),
+        )
+
+    if (read_history(settings.paths.state, target).no_image_since is None) == (missing is None):
+        return  # as it was known: nothing is written, twice a minute
+    _record(target, settings, change)
+
+
+def _record(
+    target: str,
+    settings: Settings,
+    change: Callable[[History], tuple[History, list[Notification]]],
+) -> None:
+    state_dir = settings.paths.state
     outbox = Outbox(state_dir)
     try:
-        with alone_with(state_dir, target):
-            after, changes = concluded(
-                read_chronicle(state_dir, target),
-                report,
-                now=datetime.now(UTC),
-                too_old=timedelta(days=settings.notify.too_old),
-                host=socket.gethostname(),
-            )
-            # Before the chronicle: whoever dies in between tells it again under the same name.
-            for change in changes:
-                _spool(outbox, target, change, settings.notify)
-            write_chronicle(state_dir, target, after)
-        if not outbox.is_empty():
-            process.detach(DELIVERER, stdin=json.dumps(delivery_job(settings)).encode())
-    except (OSError, process.CommandError) as error:
-        log.warning("change of state not recorded or not told", error=str(error))
+        with history_locked(state_dir, target):
+            after, notifications = change(read_history(state_dir, target))
+            # Before the history: after a death in between they are queued again by the same ids.
+            for notification in notifications:
+                _enqueue(outbox, target, notification, settings.notify)
+            write_history(state_dir, target, after)
+    except OSError as error:
+        log.warning("change not recorded, or not notified", error=str(error))
 
 
-def _spool(outbox: Outbox, target: str, change: dict[str, Any], settings: NotifySettings) -> None:
-    to = [name for name, way in (("webhook", settings.url), ("command", settings.command)) if way]
-    if to and change["event"] in settings.events:
-        outbox.put(target, change, to=to)
-        log.info("change of state to be told", told=change["event"], to=to)
+def _enqueue(
+    outbox: Outbox, target: str, notification: Notification, settings: NotifySettings
+) -> None:
+    receivers = {"webhook": settings.url, "command": settings.command}
+    to = tuple(name for name, receiver in receivers.items() if receiver)
+    if to and notification.event in settings.events:
+        outbox.enqueue(target, notification, to=to)
+        log.info("notification queued", notification_event=notification.event, to=to)

@@ -1,36 +1,62 @@
-"""Bring letters to the webhook and to the command; each attempt may fail, none is forgotten."""
+"""Deliver what is queued to each receiver by itself; an attempt may fail, and loses nothing."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from urllib.parse import urlsplit
 
-import requests
 import structlog
 
-from retrofit import __version__, process
+from retrofit import __version__
 from retrofit.config import NotifySettings
-from retrofit.deadline import deadline
-from retrofit.notify.outbox import Letter, Outbox
-from retrofit.redaction import MASK, redacted
-from retrofit.times import read_time
+from retrofit.config.numbers import hours
+from retrofit.notify.notification import Notification
+from retrofit.notify.outbox import RECEIVERS, Outbox, Queue, QueuedNotification
+from retrofit.notify.receivers import RefusedError, UndeliveredError, send
+from retrofit.system.threads import start_in_time
 
 log = structlog.get_logger(__name__)
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 3600.0
-"""Seconds between two attempts: they double from the first to the longest."""
+"""Seconds between two attempts: they double from the first to the longest. Not by system/retry: the
+outbox keeps them for the next process."""
+LEAST = 0.5
+"""Seconds that an attempt needs to be worth it."""
 
 
-class UndeliveredError(Exception):
-    """The receiver did not take it this time."""
+def deliver_in_time(outbox: Outbox, settings: NotifySettings) -> None:
+    """Deliver what can be delivered in `notify.timeout` seconds, and leave the rest.
+
+    The receivers are asked side by side: one that stalls takes no time from the other. What has
+    not ended by then is abandoned, and its notification is delivered again under the same id.
+    Raises OSError when the outbox cannot be used.
+    """
+    outbox.split()
+    end = time.monotonic() + settings.timeout
+    # A command that is stopped ends before we do.
+    last = end - min(LEAST, settings.timeout / 4)
+    threads = [
+        threading.Thread(
+            target=_logged, args=(name, outbox, settings, last), name=f"notify {name}", daemon=True
+        )
+        for name in RECEIVERS
+        if outbox.queues(name)
+    ]
+    for thread in threads:
+        start_in_time(thread.start)
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _logged(name: str, outbox: Outbox, settings: NotifySettings, end: float) -> None:
+    try:
+        deliver_to(name, outbox, settings, end=end)
+    except Exception as error:  # a thread has nobody else to report it
+        log.warning("notifications not delivered", to=name, error=str(error))
 
 
 def deliver(
@@ -41,194 +67,147 @@ def deliver(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
-    """Deliver what waits, target by target in the order of what happened.
+    """Deliver to one receiver after the other what is due, with `retries` repetitions each.
 
-    A receiver that fails is asked again after waits that double, up to an hour. This call makes
-    `retries` such repetitions; what is left stays for whoever delivers next, and so does
-    everything where somebody waits to deliver already. `at_once` tries even what has been tried a
-    moment ago.
     Raises OSError when the outbox cannot be used.
     """
-    with outbox.alone() as our_turn:
+    outbox.split()
+    for name in RECEIVERS:
+        deliver_to(name, outbox, settings, at_once=at_once, sleep=sleep, now=now)
+
+
+def deliver_to(
+    name: str,
+    outbox: Outbox,
+    settings: NotifySettings,
+    *,
+    end: float | None = None,
+    at_once: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
+    """Deliver to one receiver, target by target in the order of the changes.
+
+    A receiver that fails is tried again after waits that double, up to an hour: `retries` times by
+    this call, and none of it after `end`, of time.monotonic. The rest stays for the next call, and
+    so does everything where another process delivers to this receiver. `at_once` skips the wait
+    before the first attempt. Raises OSError when the outbox cannot be used.
+    """
+    with outbox.alone(name) as our_turn:
         if not our_turn:
-            log.info("left to those who wait to deliver")
+            log.info("delivery left to the process that has begun it", to=name)
             return
-        end = now() + timedelta(seconds=patience(settings))
         if at_once:
-            for queue in outbox.letters():
-                for letter in queue:
-                    outbox.replace(letter, next_try=None)
-        while True:
+            for queue in outbox.queues(name):
+                for path, queued in queue.items():
+                    outbox.update(path, queued.model_copy(update={"next_try": None}))
+        for repetition in range(settings.retries + 1):
             due = [
-                at for queue in outbox.letters() if (at := _deliver(queue, outbox, settings, now))
+                at
+                for queue in outbox.queues(name)
+                if (at := _deliver_queue(name, queue, outbox, settings, now, end)) is not None
             ]
-            if not due or min(due) > end:
+            if not due or repetition == settings.retries:
                 return
-            sleep(max(0.0, (min(due) - now()).total_seconds()))
+            wait = max(0.0, (min(due) - now()).total_seconds())
+            longest = FIRST_WAIT * 2.0**repetition
+            # A longer one is of attempts before this call: the next process makes the next.
+            if wait > longest or (end is not None and time.monotonic() + wait + LEAST > end):
+                return
+            sleep(wait)
 
 
-def patience(settings: NotifySettings) -> float:
-    """Return how many seconds the waits between all repetitions take."""
-    return FIRST_WAIT * float(2**settings.retries - 1)
-
-
-def _deliver(
-    queue: list[Letter], outbox: Outbox, settings: NotifySettings, now: Callable[[], datetime]
+def _deliver_queue(
+    name: str,
+    queue: Queue,
+    outbox: Outbox,
+    settings: NotifySettings,
+    now: Callable[[], datetime],
+    end: float | None,
 ) -> datetime | None:
-    """Deliver the letters of one target; return when the rest is due, None where all are gone."""
-    for letter in queue:
-        if _is_too_late(letter, settings, now()):
-            log.error("gave up telling", told=letter.id, error=letter.last_error)
-            outbox.remove(letter)
+    """Deliver the queue of one target; return when the rest is due, None where nothing is left."""
+    for path, queued in queue.items():
+        if len(queued.to) > 1:
+            return now()  # of 0.1.0: another process is about to split it
+        if now() - queued.notification.at > hours(settings.give_up_after):
+            log.error(
+                "notification given up", notification=queued.id, to=name, error=queued.last_error
+            )
+            outbox.remove(path)
             continue
         # Further ahead than any wait is what a clock wrote that was set back since.
-        if letter.next_try is not None and (
-            timedelta() < letter.next_try - now() <= timedelta(seconds=LONGEST_WAIT)
+        if queued.next_try is not None and (
+            timedelta() < queued.next_try - now() <= timedelta(seconds=LONGEST_WAIT)
         ):
-            return letter.next_try
-        left = _attempt(letter, outbox, settings, now)
-        if left is not None:  # what happened later is not told before it
-            return left.next_try
+            return queued.next_try
+        left = settings.timeout if end is None else min(settings.timeout, end - time.monotonic())
+        if left < min(LEAST, settings.timeout):
+            return now()
+        after = _attempt(name, queued, settings, now, timeout=left)
+        if after is None:
+            outbox.remove(path)
+            continue
+        outbox.update(path, after)
+        return after.next_try  # a later change is not delivered before an earlier one
     return None
 
 
 def _attempt(
-    letter: Letter, outbox: Outbox, settings: NotifySettings, now: Callable[[], datetime]
-) -> Letter | None:
-    """Bring a letter to all who do not have it yet; return what is left of it."""
-    errors = []
-    for name in letter.to:
-        try:
-            _bring(name, letter, settings)
-        except UndeliveredError as error:
-            errors.append((name, str(error)))
-            log.warning("not told", told=letter.id, to=name, error=str(error))
-        else:
-            log.info("told", told=letter.id, to=name)
-    if not errors:
-        outbox.remove(letter)
-        return None
-    wait = min(FIRST_WAIT * 2 ** min(letter.attempts, 20), LONGEST_WAIT)
-    return outbox.replace(
-        letter,
-        to=tuple(name for name, _ in errors),
-        attempts=letter.attempts + 1,
-        last_error="; ".join(f"{name}: {said}" for name, said in errors),
-        next_try=now() + timedelta(seconds=wait),
-    )
-
-
-def _is_too_late(letter: Letter, settings: NotifySettings, now: datetime) -> bool:
-    at = read_time(letter.change.get("at"))
-    return at is None or now - at > timedelta(hours=settings.give_up_after)
-
-
-def _bring(name: str, letter: Letter, settings: NotifySettings) -> None:
-    """Make one attempt; a way that is no longer configured wants nothing. Raises it undelivered."""
-    if name == "webhook" and settings.url is not None:
-        post(settings, letter.change)
-    elif name == "command" and settings.command:
-        run_command(settings, letter.change)
-
-
-def post(settings: NotifySettings, change: dict[str, Any]) -> None:
-    """Post a change of state to the webhook. Raises UndeliveredError unless it answers 2xx."""
-    body = json.dumps(change, sort_keys=True).encode()
+    name: str,
+    queued: QueuedNotification,
+    settings: NotifySettings,
+    now: Callable[[], datetime],
+    *,
+    timeout: float,
+) -> QueuedNotification | None:
+    """Deliver a notification; return it with the next attempt, None where there is none."""
     try:
-        headers = {**headers_for(change), **_signature(settings, body)}
-        # Streamed: only the status of the answer is of interest, however long it is.
-        with (
-            deadline(settings.timeout),
-            requests.post(
-                str(settings.url),
-                data=body,
-                headers=headers,
-                timeout=settings.timeout,
-                allow_redirects=False,  # a redirected POST becomes a GET: it would be lost
-                stream=True,
-                verify=str(settings.ca_bundle) if settings.ca_bundle else True,
-            ) as answer,
-        ):
-            status = answer.status_code
-    except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-        said = _without_path(f"{type(error).__name__}: {error}", settings)
-        raise UndeliveredError(said) from error
-    if not 200 <= status < 300:
-        raise UndeliveredError(f"the receiver answered {status}")
-
-
-def _without_path(said: str, settings: NotifySettings) -> str:
-    """Take the webhook's path out of a message: who knows it can often write to the webhook."""
-    parts = urlsplit(str(settings.url))
-    for secret in (parts.query, parts.path):
-        if len(secret) > 1:
-            said = said.replace(secret, MASK)
-    return redacted(said)
-
-
-def _why(error: Exception) -> str:
-    """Say what kept a request from being answered, without the address that requests repeats."""
-    cause = error.args[0] if error.args else error
-    reason = getattr(cause, "reason", None) or error
-    return f"{type(error).__name__}: {reason}"
+        send(name, queued.notification, settings, timeout=timeout)
+    except RefusedError as error:
+        log.error(  # noqa: TRY400  (an operator's matter: no traceback)
+            "notification refused by its receiver, and dropped",
+            notification=queued.id,
+            to=name,
+            error=str(error),
+        )
+        return None
+    except UndeliveredError as error:
+        log.warning("delivery failed", notification=queued.id, to=name, error=str(error))
+        backoff = FIRST_WAIT * 2 ** min(queued.attempts, 20)
+        wait = min(max(backoff, error.wait or 0.0), LONGEST_WAIT)
+        return queued.model_copy(
+            update={
+                "attempts": queued.attempts + 1,
+                "last_error": str(error),
+                "next_try": now() + timedelta(seconds=wait),
+            }
+        )
+    log.info("notification delivered", notification=queued.id, to=name)
+    return None
 
 
 def send_test(settings: NotifySettings) -> dict[str, str | None]:
-    """Send a test to everybody who is to be told; say of each what went wrong, None if nothing."""
+    """Send a test to every receiver; return the error of each by its name, None for success."""
     now = datetime.now(UTC)
-    change = {
-        "id": f"{socket.gethostname()}/test/{int(now.timestamp())}",
-        "event": "test",
-        "at": now.isoformat(timespec="seconds"),
-        "target": None,
-        "host": socket.gethostname(),
-        "summary": "a test of [notify]: nothing has changed",
-        "retrofit_version": __version__,
-    }
-    ways = {
-        "webhook": post if settings.url else None,
-        "command": run_command if settings.command else None,
-    }
+    summary = "a test of [notify]: nothing has changed"
+    notification = Notification(
+        id=f"{socket.gethostname()}/test/{int(now.timestamp())}",
+        event="test",
+        at=now,
+        host=socket.gethostname(),
+        summary=summary,
+        text=f"retrofit on {socket.gethostname()}: {summary}",
+        retrofit_version=__version__,
+    )
+    configured = {"webhook": settings.url, "command": settings.command}
     tried: dict[str, str | None] = {}
-    for name, send in ways.items():
-        if send is None:
+    for name in RECEIVERS:
+        if not configured[name]:
             continue
         try:
-            send(settings, change)
+            send(name, notification, settings, timeout=settings.timeout)
         except UndeliveredError as error:
             tried[name] = str(error)
         else:
             tried[name] = None
     return tried
-
-
-def headers_for(change: dict[str, Any]) -> dict[str, str]:
-    """Return the headers that tell of a change without looking into it."""
-    return {
-        "Content-Type": "application/json",
-        "User-Agent": f"retrofit/{__version__}",
-        "Idempotency-Key": str(change["id"]),
-        "X-Retrofit-Event": str(change["event"]),
-    }
-
-
-def _signature(settings: NotifySettings, body: bytes) -> dict[str, str]:
-    """Sign time and body: a receiver that looks at both is not fooled by a replay."""
-    timestamp = str(int(time.time()))
-    headers = {"X-Retrofit-Timestamp": timestamp}
-    if settings.secret_file is not None:
-        secret = settings.secret_file.read_bytes().strip()
-        if not secret:
-            raise UndeliveredError(f"{settings.secret_file} is empty")
-        digest = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        headers["X-Retrofit-Signature"] = f"sha256={digest}"
-    return headers
-
-
-def run_command(settings: NotifySettings, change: dict[str, Any]) -> None:
-    """Hand a change of state to the command. Raises UndeliveredError unless it exits with 0."""
-    body = json.dumps(change, sort_keys=True).encode() + b"\n"
-    try:
-        process.run(settings.command, timeout=settings.timeout, stdin=body)
-    except process.CommandError as error:
-        raise UndeliveredError(error.message) from error

@@ -1,132 +1,149 @@
-"""What is to be told and has not been delivered yet: files, which outlive every process."""
+"""Notifications that have not been delivered yet: files, which outlive every process.
+
+There is a file for each notification and receiver, and so a queue for each receiver: one that is
+down, or refuses a notification, keeps nothing from the other.
+"""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from retrofit import state
-from retrofit.config import Settings
-from retrofit.places import make_place
-from retrofit.times import read_time
+from pydantic import ValidationError, model_validator
+
+from retrofit.documents import Count, ExactTime, Text, TolerantDocument
+from retrofit.notify.notification import Notification
+from retrofit.runs import store
+from retrofit.system.directories import make_directory
+
+Receiver = Literal["webhook", "command"]
+RECEIVERS: tuple[Receiver, ...] = ("webhook", "command")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Letter:
-    """A change of state on its way; `to` are those who do not have it yet."""
+class QueuedNotification(TolerantDocument):
+    """A notification and its delivery to one receiver; 0.1.0 wrote several into `to`."""
 
-    path: Path
-    target: str
-    change: dict[str, Any]
-    to: tuple[str, ...]
-    attempts: int = 0
-    next_try: datetime | None = None
-    last_error: str | None = None
+    notification: Notification
+    to: tuple[Text, ...]
+    attempts: Count = 0
+    next_try: ExactTime | None = None
+    last_error: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _understand_old_keys(cls, record: Any) -> Any:
+        """Read what 0.1.0 wrote: `change` for `notification`."""
+        if isinstance(record, Mapping) and "change" in record:
+            return {"notification": record["change"], **record}
+        return record
 
     @property
     def id(self) -> str:
-        """Return what names the change of state at every attempt."""
-        return str(self.change["id"])
+        """Return the id of the notification."""
+        return self.notification.id
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the letter as JSON types."""
-        return {
-            "change": self.change,
-            "to": list(self.to),
-            "attempts": self.attempts,
-            "next_try": self.next_try.isoformat() if self.next_try else None,
-            "last_error": self.last_error,
-        }
+
+Queue = dict[Path, QueuedNotification]
+"""What one receiver is to get of one target, by the files, oldest first."""
 
 
 class Outbox:
-    """The letters of all targets of this machine."""
+    """The queued notifications of all targets of this machine."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state = state_dir
 
-    def put(self, target: str, change: dict[str, Any], *, to: list[str]) -> None:
-        """Have a change of state delivered; again under the same id replaces it. Raises OSError."""
-        epoch, _, number = str(change["id"]).rpartition("/")[2].rpartition("-")
-        path = self._directory(target) / f"{int(number):08}-{epoch}.json"
-        letter = Letter(path=path, target=target, change=change, to=tuple(to))
-        state.write(path, letter.as_dict())
+    def enqueue(self, target: str, notification: Notification, *, to: tuple[str, ...]) -> None:
+        """Queue a notification for each receiver; one with the same id is replaced.
 
-    def letters(self) -> list[list[Letter]]:
-        """Return what waits, one list a target, each in the order of what happened."""
-        return [
-            [letter for path in sorted(directory.glob("[0-9]*.json")) if (letter := _read(path))]
-            for directory in sorted(self._state.glob("targets/*/outbox"))
-        ]
+        Raises OSError.
+        """
+        sequence, _, number = notification.id.rpartition("/")[2].rpartition("-")
+        directory = store.directory_of(self._state, target) / "outbox"
+        for receiver in to:
+            queued = QueuedNotification(notification=notification, to=(receiver,))
+            self.update(directory / f"{int(number):08}-{sequence}.{receiver}.json", queued)
+
+    def queues(self, receiver: str | None = None) -> list[Queue]:
+        """Return the queues of all targets and receivers, or of one receiver."""
+        found: dict[tuple[Path, str], Queue] = defaultdict(dict)
+        for path in sorted(self._state.glob("targets/*/outbox/[0-9]*.json")):
+            queued = _read(path)
+            for name in queued.to if queued else ():
+                if queued is not None and receiver in (None, name):
+                    found[path.parent, name][path] = queued
+        return list(found.values())
 
     def is_empty(self) -> bool:
-        """Say whether nothing waits."""
+        """Return True if no notification is queued."""
         return next(self._state.glob("targets/*/outbox/[0-9]*.json"), None) is None
 
     def count(self) -> int:
-        """Return how many letters wait."""
-        return sum(1 for _ in self._state.glob("targets/*/outbox/[0-9]*.json"))
+        """Return how many notifications are queued, whatever the number of their receivers."""
+        return len(
+            {
+                (path.parent, path.name.partition(".")[0])
+                for path in self._state.glob("targets/*/outbox/[0-9]*.json")
+            }
+        )
 
-    def replace(self, letter: Letter, **changed: Any) -> Letter:
+    def split(self) -> None:
+        """Give each receiver a file of its own, of what 0.1.0 queued. Raises OSError.
+
+        After a death in between the files are written again, with the same names.
+        """
+        if not self._of_several():
+            return
+        with self.alone("split") as our_turn:
+            # Read again: meanwhile another process may have split them, and delivered some.
+            for path, queued in self._of_several().items() if our_turn else ():
+                for receiver in queued.to:
+                    own = path.with_name(f"{path.stem}.{receiver}.json")
+                    self.update(own, queued.model_copy(update={"to": (receiver,)}))
+                self.remove(path)
+
+    def _of_several(self) -> Queue:
+        """Return what is not of one receiver."""
+        return {
+            path: queued
+            for path in sorted(self._state.glob("targets/*/outbox/[0-9]*.json"))
+            if (queued := _read(path)) and len(queued.to) != 1
+        }
+
+    @staticmethod
+    def update(path: Path, queued: QueuedNotification) -> None:
         """Record how an attempt went. Raises OSError."""
-        after = replace(letter, **changed)
-        state.write(after.path, after.as_dict())
-        return after
+        store.write(path, queued.as_dict())
 
-    def remove(self, letter: Letter) -> None:
-        """Drop a letter: it was delivered, or nobody wants it any more. Raises OSError."""
-        state.remove(letter.path)
+    @staticmethod
+    def remove(path: Path) -> None:
+        """Remove a notification: it was delivered, refused, or given up. Raises OSError."""
+        store.remove(path)
 
     @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Be the only one that delivers, once who does so now has ended; True when that is so.
+    def alone(self, name: str) -> Iterator[bool]:
+        """Be the only process that delivers to a receiver; yields False where another one does.
 
-        False at once where another one waits already: it will find all that was put before, and
-        of those who come while a receiver stalls, no more than one remains. Raises OSError.
+        Nothing waits here: the next look finds what the other one leaves. Raises OSError.
         """
-        make_place(self._state)
-        with (self._state / "outbox.next").open("a") as turn:
+        locks = self._state / "locks"
+        make_directory(locks)
+        with (locks / f"outbox-{name}").open("a") as lock:
             try:
-                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
                 return
-            with (self._state / "outbox.lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                # Before anything is looked for: whoever finds our turn taken has put it already.
-                fcntl.flock(turn, fcntl.LOCK_UN)
-                yield True
-
-    def _directory(self, target: str) -> Path:
-        return state.directory_of(self._state, target) / "outbox"
+            yield True
 
 
-def delivery_job(settings: Settings) -> dict[str, Any]:
-    """Return all that a delivering process needs to know, as JSON types."""
-    return {
-        "state": str(settings.paths.state.absolute()),
-        "notify": settings.notify.model_dump(mode="json"),
-    }
-
-
-def _read(path: Path) -> Letter | None:
-    record = state.read(path)
+def _read(path: Path) -> QueuedNotification | None:
+    record = store.read(path)
     try:
-        assert record is not None  # noqa: S101  (as good as a KeyError)
-        change = dict(record["change"])
-        return Letter(
-            path=path,
-            target=str(change["target"]),
-            change={**change, "id": str(change["id"])},
-            to=tuple(map(str, record["to"])),
-            attempts=int(record["attempts"]),
-            next_try=read_time(record["next_try"]),
-            last_error=record["last_error"],
-        )
-    except (AssertionError, KeyError, TypeError, ValueError, OverflowError):
+        return None if record is None else QueuedNotification.model_validate(record)
+    except ValidationError:
         return None

@@ -5,54 +5,70 @@ from __future__ import annotations
 from dataclasses import replace
 
 from retrofit.cloud import Glance
-from retrofit.config import Target
+from retrofit.cloud.octavia import fleet, mismatches
+from retrofit.cloud.octavia_conf import Wanted, wanted_by_octavia
+from retrofit.config import Settings, Target
 from retrofit.errors import CloudError
-from retrofit.fleet import Census
+from retrofit.fleet.failover import FleetObservation
 from retrofit.model import Fleet, Usage
-from retrofit.octavia import fleet, mismatches
-from retrofit.octavia_conf import Wanted, wanted_by_octavia
-from retrofit.plan import promoted_image
-from retrofit.survey import take_inventory
+from retrofit.observe.control_plane import observe_control_plane
+from retrofit.observe.freshness import freshness_of
+from retrofit.observe.target import take_inventory
+from retrofit.plan import Identity, promoted_image
+from retrofit.runs.machine import this_machine
 
 
-def take_census(target: Target) -> tuple[Census, CloudError | None]:
+def observe_fleet(
+    target: Target, settings: Settings, *, ask_archive: bool = False
+) -> tuple[FleetObservation, CloudError | None]:
     """Read all that an audit wants, and the error where Octavia must answer and does not.
 
-    Raises CloudError where Glance does not answer.
+    With `ask_archive`, the package archive is asked which fixes the images lack that amphorae run
+    on, and which the promoted one lacks: those no failover brings. Raises CloudError where Glance
+    does not answer.
     """
     glance = Glance.connect(target.cloud)
-    inventory = take_inventory(target, glance)
+    inventory = take_inventory(target, glance, this_machine(settings))
     failed = None
     try:
-        told = fleet(target)
+        running = fleet(target)
     except CloudError as error:
-        failed, told = error, Fleet(usage=Usage(unknown=error.message))
+        failed, running = error, Fleet(usage=Usage(unknown=error.message))
     images = {image.id: image for image in inventory.images}
-    used = {each.image_id for each in told.usage.amphorae if each.image_id is not None}
+    used = {each.image_id for each in running.usage.amphorae if each.image_id is not None}
     for image_id in sorted(used - images.keys()):
         image = glance.get(image_id)
         if image is not None:
             images[image_id] = image
     wanted = wanted_by_octavia(target)
-    census = Census(
+    observed = FleetObservation(
         where=glance.where,
         inventory=inventory,
-        fleet=told,
+        identities=tuple(Identity.of(each, glance.project_id) for each in settings.targets),
+        fleet=running,
         images=images,
         owner=wanted.owner if isinstance(wanted, Wanted) else None,
+        control_plane=observe_control_plane(target),
     )
-    said = mismatches(
+    promoted = promoted_image(inventory, target)
+    if ask_archive and target.freshness.check:
+        wanted_ids = used if promoted is None else used | {promoted.id}
+        ours = [image for image in inventory.ours(target) if image.id in wanted_ids]
+        seen = {
+            image.id: freshness_of(image, target, settings, glance, inventory.now) for image in ours
+        }
+        observed = replace(observed, freshness=seen)
+    others = {each.name for each in settings.targets} - {target.name}
+    found = mismatches(
         target,
         project_id=glance.project_id,
-        promoted=promoted_image(inventory, target),
+        promoted=promoted,
         # What starts from another target's image is no sign that Octavia looks for a wrong tag.
         usage=replace(
-            told.usage,
+            running.usage,
             amphorae=tuple(
-                each
-                for each in told.usage.amphorae
-                if census.target_of(each.image_id) in {None, target.name}
+                each for each in running.usage.amphorae if not observed.is_of(each.image_id, others)
             ),
         ),
     )
-    return replace(census, mismatches=tuple(said)), failed
+    return replace(observed, mismatches=tuple(found)), failed

@@ -8,50 +8,55 @@ from datetime import datetime
 from retrofit.cloud import Glance
 from retrofit.config import Settings, Target
 from retrofit.errors import SourceError
-from retrofit.freshness import freshness
 from retrofit.model import Image, Source
-from retrofit.source import SourceChoice, choose_item, choose_source
-from retrofit.streams import Mirror
-from retrofit.trust import Offer
+from retrofit.simplestreams import Mirror
+from retrofit.source.choose import SourceChoice, choose_item, choose_source
+from retrofit.source.sync_age import sync_warnings
+from retrofit.source.trust import MirrorState
+from retrofit.source.vouched import vouched
 
 
 @dataclass(frozen=True, kw_only=True)
-class Supply:
-    """The source that would be used now, what the mirror offers, and what is amiss with both."""
+class SourceObservation:
+    """The source that would be used now, what the mirror offers, and what is wrong with both."""
 
     choice: SourceChoice
-    offer: Offer
+    mirror: MirrorState
     warnings: tuple[str, ...]
 
 
-def supply(target: Target, settings: Settings, glance: Glance, now: datetime) -> Supply:
+def observe_sources(
+    target: Target, settings: Settings, glance: Glance, now: datetime
+) -> SourceObservation:
     """Read where the target's sources come from, and the mirror where one is configured.
 
     A mirror that cannot be read is no error here: whether one is needed is decided later.
     """
     rules = target.source
-    offer = _offer(target, settings)
-    newest = None if offer.listing is None else choose_item(offer.listing, rules)
+    mirror = _mirror_state(target, settings)
+    newest = None if mirror.listing is None else choose_item(mirror.listing, rules)
+    odd: tuple[str, ...] = ()
     if rules.origin == "simplestreams":
-        choice = newest or SourceChoice(source=None, rejected=(), wanted="", trouble=offer.trouble)
+        choice = newest or SourceChoice(source=None, rejected=(), wanted="", error=mirror.error)
     else:
         images = _possible_sources(target, glance)
-        choice = choose_source(images, rules, own_project=glance.project_id)
+        found = vouched(choose_source(images, rules, own_project=glance.project_id), target, mirror)
+        choice, odd = found.choice, found.warnings()
     # An image that was named is used however many newer ones there are.
     compared: Source | None = newest.source if newest and rules.image is None else None
-    said = freshness(choice.source, compared, offer.listing, rules, now)
-    if offer.trouble is not None and rules.origin == "glance":
-        said.append(f"the mirror cannot be compared with Glance: {offer.trouble.message}")
-    return Supply(choice=choice, offer=offer, warnings=tuple(said))
+    warned = sync_warnings(choice.source, compared, mirror.listing, rules, now)
+    if mirror.error is not None and rules.origin == "glance":
+        warned.append(f"the mirror cannot be compared with Glance: {mirror.error.message}")
+    return SourceObservation(choice=choice, mirror=mirror, warnings=(*odd, *warned))
 
 
-def _offer(target: Target, settings: Settings) -> Offer:
+def _mirror_state(target: Target, settings: Settings) -> MirrorState:
     if target.mirror.url is None:
-        return Offer()
+        return MirrorState()
     try:
-        return Offer(listing=Mirror(target.mirror, settings.paths.cache).listing())
+        return MirrorState(listing=Mirror(target.mirror, settings.paths.cache).listing())
     except SourceError as error:
-        return Offer(trouble=error)
+        return MirrorState(error=error)
 
 
 def _possible_sources(target: Target, glance: Glance) -> list[Image]:

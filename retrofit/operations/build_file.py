@@ -10,20 +10,23 @@ from pathlib import Path
 import structlog
 
 from retrofit import disk
+from retrofit.build.build import build
+from retrofit.build.recipe import recipe_for
+from retrofit.build.request import BuildRequest
+from retrofit.build.work_directory import remove_leftovers, work_directory
 from retrofit.config import Settings, Target
-from retrofit.dib import build, recipe_for
-from retrofit.dib.work_directory import sweep, work_directory
 from retrofit.errors import BuildError, ConfigError
 from retrofit.model import BuiltImage
-from retrofit.outside_files import put_out, take_in
-from retrofit.places import make_places
-from retrofit.progress import Progress
-from retrofit.shortage import told_as
+from retrofit.produce.preflight.machine import check_abilities
+from retrofit.runs.own_paths import claim_paths
+from retrofit.system.progress import Progress
+from retrofit.system.resource_errors import resource_errors_as
+from retrofit.system.untrusted_files import copy_in, move_out
 
 log = structlog.get_logger(__name__)
 
 
-@told_as(BuildError, "build the image")
+@resource_errors_as(BuildError, "build the image")
 def build_file(
     source: Path, output: Path, target: Target, settings: Settings, *, progress: Progress
 ) -> BuiltImage:
@@ -36,28 +39,31 @@ def build_file(
         raise ConfigError(f"{output} exists", hint="name another file, or remove it first")
     if not output.parent.is_dir():
         raise ConfigError(f"{output.parent} is not a directory", hint="create it first")
-    # What is built from is asked once more, when nobody can change it: this saves a copy of it.
+    # Checked again on our own copy, which cannot change: this saves making one in vain.
     disk.source_format(source)
     name = f"build-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    make_places(settings.paths.work, settings.paths.cache)
+    check_abilities()
+    claim_paths(settings.paths, "work", "cache")
     root = settings.paths.work / "files"
-    sweep(root)
+    remove_leftovers(root)
     with work_directory(root, name) as work_dir:
         given, log_file = work_dir / "source", work_dir / "build.log"
         kept_log = output.with_name(f"{output.name}.log")
-        take_in(source, given)
+        copy_in(source, given)
         try:
             built = build(
-                given,
-                recipe=recipe_for(target.build),
-                settings=target.build,
-                work_dir=work_dir,
-                cache_dir=settings.paths.cache,
-                log_file=log_file,
-                told_log=kept_log,
-                allow_os_mismatch=True,
-                architecture=target.source.architecture,
-                progress=progress,
+                BuildRequest(
+                    source=given,
+                    recipe=recipe_for(target.build),
+                    settings=target.build,
+                    work_dir=work_dir,
+                    cache_dir=settings.paths.cache,
+                    log_file=log_file,
+                    reported_log=kept_log,
+                    allow_os_mismatch=True,
+                    architecture=target.source.architecture,
+                    progress=progress,
+                )
             )
         except BaseException:
             if log_file.exists():
@@ -71,8 +77,8 @@ def _put_out(built: BuiltImage, output: Path) -> BuiltImage:
     try:
         if built.manifest is not None:
             manifest = output.with_name(f"{output.name}.manifest")
-            put_out(built.manifest, manifest)
-        put_out(built.path, output)
+            move_out(built.manifest, manifest)
+        move_out(built.path, output)
     except OSError as error:
         raise BuildError(
             f"cannot write {output}: {error.strerror}", hint="is there space for it?"
@@ -82,6 +88,6 @@ def _put_out(built: BuiltImage, output: Path) -> BuiltImage:
 
 def _keep_log(log_file: Path, kept: Path) -> None:
     try:
-        put_out(log_file, kept)
+        move_out(log_file, kept)
     except OSError as error:  # why there is a log matters more
         log.warning("log not kept", path=str(kept), error=str(error))

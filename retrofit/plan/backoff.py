@@ -9,7 +9,10 @@ from typing import Any
 
 from retrofit.config import BuildSettings
 from retrofit.model import Source
+from retrofit.plan.freshness import Freshness
 from retrofit.times import read_time
+
+OFFER = " offer "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +34,16 @@ class FailedBuild:
         # Doubling is stopped before it makes numbers that no timedelta can hold.
         minutes = settings.retry_after * 2 ** min(self.count - 1, 20)
         try:
-            return self.last_at + timedelta(minutes=min(minutes, settings.retry_at_most))
+            return self.last_at + timedelta(minutes=min(minutes, settings.retry_max))
         except OverflowError:  # a clock that was at the end of time
             return datetime.max.replace(tzinfo=UTC)
 
     def holds_back(self, inputs: str, settings: BuildSettings, now: datetime) -> bool:
-        """Say whether a build of `inputs` still has to wait.
+        """Return True if a build of `inputs` still has to wait.
 
         A failure from the future is of a clock that was put right since: it holds nothing back.
         """
-        return inputs == self.inputs and self.last_at <= now < self.retry_at(settings)
+        return _same(inputs, self.inputs) and self.last_at <= now < self.retry_at(settings)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON types."""
@@ -65,6 +68,16 @@ class FailedBuild:
             return None
 
 
-def inputs_of(source: Source, recipe: str) -> str:
-    """Name what a build is made of: another source or recipe may succeed where this one failed."""
-    return f"{source.product} {source.version} {source.content_hash} {recipe}"
+def inputs_of(source: Source, recipe: str, freshness: Freshness | None = None) -> str:
+    """Name what a build is made of: with another source, recipe or archive it may succeed."""
+    base = f"{source.product} {source.version} {source.content_hash} {recipe}"
+    if freshness is None or freshness.offer is None:
+        return base
+    return f"{base}{OFFER}{freshness.offer.digest}"
+
+
+def _same(inputs: str, others: str) -> bool:
+    """Compare what two builds were made of, by the archive only where it was known for both."""
+    pairs = [each.partition(OFFER) for each in (inputs, others)]
+    (base, _, offer), (other_base, _, other_offer) = pairs
+    return base == other_base and (not offer or not other_offer or offer == other_offer)

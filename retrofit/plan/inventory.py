@@ -1,48 +1,57 @@
-"""What Glance shows of one target, and what its properties say."""
+"""What Glance shows of one target."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from retrofit.config import Target
 from retrofit.model import DEBIAN_ARCHITECTURES, Image, Product
-from retrofit.times import read_time
-
-UNFINISHED = frozenset({"queued", "saving", "uploading", "importing"})
-FOREIGN_UPLOAD_TIMEOUT = timedelta(hours=6)
-"""How long a record that another machine left unfinished may still be its running upload."""
-CHARM_TAG = "octavia-diskimage-retrofit"
-"""What the charm of that name tags all its images with, besides the tag that Octavia looks for."""
+from retrofit.plan.identity import CHARM_TAG, TARGET, Basis, Identity, Machine, Ownership, whose
+from retrofit.plan.image_state import SERVING_STATES, ImageState, image_state, is_eligible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """What Glance shows of one target, as one project, at one moment."""
+    """What Glance shows of one target, as one project, at one moment.
+
+    `now` is that moment by Glance's clock, as `created_at` is: never by this machine's.
+    `clock_warning` is what is wrong with one of the two. `machine` is what the lock of whoever
+    looks excludes; the default is a lock that all share.
+    """
 
     images: tuple[Image, ...]
     own_project: str
     now: datetime
+    clock_warning: str | None = None
+    machine: Machine = field(default_factory=Machine)
 
-    def ours(self, target: str) -> list[Image]:
-        """Return the amphora images of a target, newest first as Octavia orders them.
+    def identity(self, target: Target) -> Identity:
+        """Return the identity of a target in this project."""
+        return Identity.of(target, self.own_project)
 
-        Any tenant can set our properties: what another project owns is not ours. Nor is what Nova
-        took of an amphora, though it has them all.
-        """
-        return newest_first(
-            image
-            for image in self.images
-            if image.property("retrofit_target") == target
-            and image.owner == self.own_project
-            and not image.is_snapshot
-        )
+    def whose(self, image: Image, target: Target) -> Ownership:
+        """Return whose an image is, as far as a target is concerned."""
+        return whose(image, self.identity(target), self.images)
+
+    def ours(self, target: Target) -> list[Image]:
+        """Return the images that are provably of a target, newest first as Octavia orders them."""
+        return newest_first(image for image in self.images if self.whose(image, target).ours)
+
+    def look_alikes(self, target: Target) -> list[tuple[Image, Ownership]]:
+        """Return the images that look like those of a target and are not, with the reasons."""
+        judged = [(image, self.whose(image, target)) for image in newest_first(self.images)]
+        return [
+            (image, owned)
+            for image, owned in judged
+            if not owned.ours and owned.basis is not Basis.UNRELATED
+        ]
 
     @property
     def finished(self) -> frozenset[str]:
-        """Return the ids of the images that somebody's upload or import is not still making."""
-        return frozenset(image.id for image in self.images if image.status not in UNFINISHED)
+        """Return the ids of the images whose upload or import is over."""
+        return frozenset(image.id for image in self.images if not image.is_unfinished)
 
     def of_the_charm(self, target: Target) -> list[Image]:
         """Return what the octavia-diskimage-retrofit charm made for a target's architecture."""
@@ -53,7 +62,7 @@ class Inventory:
             if CHARM_TAG in image.tags
             and image.owner == self.own_project
             and not image.is_snapshot
-            and image.property("retrofit_target") is None
+            and image.property(TARGET) is None
             and image.property("source_version_name")
             and (product := Product.parse(image.property("source_product_name") or ""))
             and product.architecture == architecture
@@ -71,76 +80,43 @@ def newest_first(images: Iterable[Image]) -> list[Image]:
 
 
 def promoted_image(inventory: Inventory, target: Target) -> Image | None:
-    """Return the image of this target that stands where Octavia finds it.
+    """Return the image of this target that Octavia selects, as far as it is up to this target.
 
-    Of several that is the newest, which Octavia takes; but one that a person set aside comes last:
-    where a rollback died half way, it is the older image that shall stand.
+    Of several that is the newest; but a rejected one comes last: where a rollback died half way,
+    the older image is to stay.
     """
-    standing = [
-        image for image in inventory.ours(target.name) if is_eligible(image, target.publish.tag)
-    ]
-    wanted = (image for image in standing if not image.property("retrofit_set_aside_at"))
-    return next(wanted, standing[0] if standing else None)
+    states = [(image, image_state(image, target)) for image in inventory.ours(target)]
+    serving = [(image, state) for image, state in states if state in SERVING_STATES]
+    serving.sort(key=lambda each: each[1] is ImageState.DEMOTION_PENDING)
+    return serving[0][0] if serving else None
 
 
 def charm_image_in_use(inventory: Inventory, target: Target) -> Image | None:
-    """Return the charm's image that Octavia would take, were there none of ours."""
+    """Return the charm's image that Octavia would select, were there none of ours."""
     made = inventory.of_the_charm(target)
     return next((image for image in made if is_eligible(image, target.publish.tag)), None)
 
 
-def is_eligible(image: Image, tag: str) -> bool:
-    """Say whether Octavia's query returns the image: tagged, active, not hidden."""
-    return tag in image.tags and image.status == "active" and not image.hidden
-
-
-def is_whole(image: Image) -> bool:
-    """Say whether an image holds the very bytes that its run built and verified."""
-    recorded = image.property("retrofit_image_hash")
-    return bool(
-        image.size and image.hash_value and recorded == f"{image.hash_algo}:{image.hash_value}"
-    )
-
-
-def is_usable(image: Image) -> bool:
-    """Say whether an image could be promoted: active, and whole."""
-    return image.status == "active" and is_whole(image)
-
-
-def is_set_aside(image: Image, tag: str) -> bool:
-    """Say whether a person decided against an image; only a person then promotes it again.
-
-    Either by a rollback, or by taking away its tag with other tools: what we demote is marked.
-    """
-    if image.property("retrofit_set_aside_at"):
-        return True
-    if tag in image.tags:
-        return False
-    return bool(image.property("retrofit_promoted_at")) and not image.property(
-        "retrofit_demoted_at"
-    )
-
-
-def moment(image: Image, key: str) -> datetime | None:
-    """Read a time from a property; None where there is none, or one that nobody can read."""
-    return read_time(image.property(key))
-
-
-def leftovers(inventory: Inventory, target: Target, *, host: str, lock_shared: bool) -> list[Image]:
+def leftovers(inventory: Inventory, target: Target) -> list[Image]:
     """Return the records that dead runs left unfinished; call it with the target's lock held.
 
-    The lock proves that a run of this machine is dead, and with a shared lock that every run is;
-    else another machine's record gets the time that an upload may take.
+    The lock proves that the runs are dead which it excludes. What another machine without a common
+    lock left may be its running upload, however old it is. One that somebody tagged stays as well.
     """
+    identity = inventory.identity(target)
     return [
         image
-        for image in inventory.ours(target.name)
-        if image.status in UNFINISHED
-        and (
-            lock_shared
-            or image.property("retrofit_host") == host
-            or inventory.now - image.created_at > FOREIGN_UPLOAD_TIMEOUT
-        )
+        for image in unfinished(inventory, target)
+        if inventory.machine.is_leftover(image) and not identity.foreign_tags(image)
+    ]
+
+
+def unfinished(inventory: Inventory, target: Target) -> list[Image]:
+    """Return the records of a target whose upload goes on, or has died."""
+    return [
+        image
+        for image in inventory.ours(target)
+        if image_state(image, target) is ImageState.UNFINISHED
     ]
 
 

@@ -24,12 +24,17 @@ class Pause:
     until: datetime | None = None
 
     def in_force(self, now: datetime) -> bool:
-        """Say whether it still holds."""
+        """Return True if it still holds."""
         return self.until is None or now < self.until
 
-    def phrase(self) -> str:
-        """Say it in one line."""
-        end = f"until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else "until `retrofit resume`"
+    def phrase(self, target: str | None = None) -> str:
+        """Return it as one line, with the command that ends it where the target is named."""
+        if self.until:
+            end = f"until {self.until:%Y-%m-%d %H:%M} UTC"
+        elif target is None:
+            end = "until further notice"
+        else:
+            end = f"until `retrofit --target {target} resume`"
         return f"paused {end} by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC: {self.reason}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The bytes of a source on local disk, seen to be those that somebody vouches for."""
+"""Download a source, and compare its bytes with what is known of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from retrofit.cloud import Glance
 from retrofit.config import MirrorSettings
 from retrofit.errors import SourceError
 from retrofit.model import Source
-from retrofit.progress import Progress
-from retrofit.streams import Mirror
-from retrofit.trust import Vouched, require_same
+from retrofit.simplestreams import Mirror
+from retrofit.source.trust import Provenance, require_same
+from retrofit.system.progress import Progress
 
 log = structlog.get_logger(__name__)
 
 
 def fetch(
     source: Source,
-    vouched: Vouched,
+    provenance: Provenance,
     path: Path,
     *,
     glance: Glance,
@@ -40,9 +40,9 @@ def fetch(
         raise ValueError("a source is an image or an item")
     hashes = digests.hex()
     try:
-        require_same(source, vouched, hashes=hashes, size=digests.size)
+        require_same(source, provenance, hashes=hashes, size=digests.size)
     except SourceError:
         path.unlink()
         raise
-    log.info("source fetched", source=source.id, trust=vouched.level, sha256=hashes["sha256"])
+    log.info("source fetched", source=source.id, trust=provenance.level, sha256=hashes["sha256"])
     return hashes

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import structlog
-
+from retrofit.archive.evidence import digest_of
+from retrofit.build.request import BuildRequest
+from retrofit.build.work_directory import work_directory
 from retrofit.cloud import Glance
-from retrofit.config import Settings, Target
-from retrofit.dib import Recipe
-from retrofit.dib.preflight import require_machine
-from retrofit.dib.work_directory import work_directory
-from retrofit.digests import sha512_of
+from retrofit.control_plane.expectation import without_ways_out
 from retrofit.errors import (
     CloudError,
     ConfigError,
@@ -26,208 +23,221 @@ from retrofit.errors import (
     SourceVanishedError,
     VerifyError,
 )
-from retrofit.failures import forget_failures, remember_failure
-from retrofit.fetch import fetch
-from retrofit.model import BuiltImage, Image, Source, StreamItem, Verdict
-from retrofit.plan import inputs_of, is_whole
-from retrofit.progress import Progress
-from retrofit.publish import image_attributes
-from retrofit.report import RunReport
-from retrofit.shelf import Job, Made, Shelf, job_of
-from retrofit.shortage import shortage
-from retrofit.stock import publish_stock
-from retrofit.trust import Vouched, require_same
-from retrofit.upload import upload
-from retrofit.verify.preflight import require_verifiable
-
-log = structlog.get_logger(__name__)
-
-Build = Callable[..., BuiltImage]
-Verify = Callable[..., Verdict]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One run of one target: where it works, and what it works with."""
-
-    target: Target
-    settings: Settings
-    recipe: Recipe
-    report: RunReport
-    progress: Progress
-    build: Build
-    verify: Verify
-    shelf: Shelf
-
-    @property
-    def work_root(self) -> Path:
-        """Return the directory under which only runs of this target work, one at a time."""
-        return self.settings.paths.work / self.target.name
+from retrofit.model import Image, Source
+from retrofit.observe.control_plane import expectation
+from retrofit.plan import Freshness, inputs_of, is_whole
+from retrofit.produce.download import fetch
+from retrofit.produce.evidence import evidence_of, keep_built, report_packages
+from retrofit.produce.preflight.require import require_all
+from retrofit.produce.preflight.room import Room
+from retrofit.produce.run import Run
+from retrofit.produce.shared_builds import BuildKey, ProducedImage
+from retrofit.publish.properties import image_attributes
+from retrofit.publish.upload import upload
+from retrofit.runs.failures import forget_failures, remember_failure
+from retrofit.runs.machine import this_machine
+from retrofit.runs.report import RunReport
+from retrofit.source.trust import Provenance, require_same
+from retrofit.system.digests import ends_of, sha512_of
+from retrofit.system.resource_errors import resource_shortage
+from retrofit.verify.request import VerifyRequest
 
 
-def made(run: Run, glance: Glance, source: Source, vouched: Vouched) -> Image:
-    """Make the image, or take what another run of this command made, and upload it.
+def produce(
+    run: Run,
+    glance: Glance,
+    source: Source,
+    provenance: Provenance,
+    *,
+    promoted: Image | None = None,
+    freshness: Freshness | None = None,
+) -> Image:
+    """Build and verify an image, or take the one of another run of this command, and upload it.
 
-    A failure that the same source and recipe would meet again is remembered.
+    `freshness` is what the archive offers the promoted image: the evidence of the new one records
+    it. The report lists the packages in which the two differ.
+    A failure that the same source and recipe would meet again is remembered. Raises BuildError,
+    VerifyError, PublishError, and what `fetch` raises.
     """
     state, name = run.settings.paths.state, run.target.name
-    with run.report.step("preflight"):
-        # What this machine lacks says nothing of source and recipe: it is not remembered.
-        if run.shelf.take(_job(run, source, vouched)) is None:
-            _require_machine(run, source)
-    try:
-        with work_directory(run.work_root, run.report.run_id) as work_dir:
-            made = _build_and_verify(run, glance, source, vouched, work_dir)
-            with run.report.step("upload"):
-                image = _upload(run, glance, source, vouched, made)
-    except (
-        CloudError,
-        ConfigError,
-        InterruptedRunError,
-        LockLostError,
-        MirrorError,
-        SourceVanishedError,
-    ):
-        raise  # says nothing about this source and recipe
-    except Exception as error:
-        if shortage(error) is not None:
-            raise  # nor does what the machine ran short of
-        known = error if isinstance(error, RetrofitError) else RetrofitError(str(error))
-        remember_failure(
-            state,
-            name,
-            known,
-            inputs=inputs_of(source, run.recipe.digest),
-            run_id=run.report.run_id,
-        )
-        raise
+    with ExitStack() as held:
+        with run.report.step("preflight"):
+            # What is refused here is no fault of source and recipe: it is not remembered.
+            built = run.shared.find(_key(run, source, provenance)) is not None
+            room = require_all(run, glance, source, held, promoted=promoted, built=built)
+        try:
+            with work_directory(run.work_root, run.report.run_id) as work_dir:
+                produced = _build_and_verify(
+                    run, glance, source, provenance, freshness, work_dir, room=room
+                )
+                with run.report.step("upload"):
+                    image = _upload(run, glance, source, provenance, produced)
+                    keep_built(run, glance, image, produced, work_dir)
+                    report_packages(run, glance, promoted, produced, work_dir)
+        except (
+            CloudError,
+            ConfigError,
+            InterruptedRunError,
+            LockLostError,
+            MirrorError,
+            SourceVanishedError,
+        ):
+            raise  # no fault of this source and recipe
+        except Exception as error:
+            if resource_shortage(error) is not None:
+                raise  # nor does what the machine ran short of
+            known = error if isinstance(error, RetrofitError) else RetrofitError(str(error))
+            remember_failure(
+                state,
+                name,
+                known,
+                inputs=inputs_of(source, run.recipe.digest, freshness),
+                run_id=run.report.run_id,
+            )
+            raise
     forget_failures(state, name)
     return image
 
 
-def _job(run: Run, source: Source, vouched: Vouched) -> Job:
-    return job_of(source, run.target, run.recipe.digest, trust=vouched.level)
-
-
-def _require_machine(run: Run, source: Source) -> None:
-    """Raise BuildError or VerifyError for what this machine lacks, before gigabytes are fetched."""
-    target = run.target
-    require_machine(
-        source.architecture,
-        source=source.size or 0,
-        settings=target.build,
-        paths=run.settings.paths,
-    )
-    require_verifiable(target.verify, source.architecture)
+def _key(run: Run, source: Source, provenance: Provenance) -> BuildKey:
+    return BuildKey.of(source, run.target, run.recipe.digest, trust=provenance.level)
 
 
 def _build_and_verify(
-    run: Run, glance: Glance, source: Source, vouched: Vouched, work_dir: Path
-) -> Made:
-    """Fetch, retrofit and verify, unless a run before this one did just that."""
+    run: Run,
+    glance: Glance,
+    source: Source,
+    provenance: Provenance,
+    freshness: Freshness | None,
+    work_dir: Path,
+    *,
+    room: Room | None,
+) -> ProducedImage:
+    """Fetch, retrofit and verify, unless another run of this command did just that.
+
+    `room` is what is reserved for it; the build renews it.
+    """
     target, report = run.target, run.report
-    report.trust = vouched.level
-    report.notes.append(vouched.note)
-    job = _job(run, source, vouched)
-    made = run.shelf.take(job)
-    if made is not None:
+    report.trust = provenance.level
+    report.notes.append(provenance.note)
+    key = _key(run, source, provenance)
+    shared = run.shared.find(key)
+    if shared is not None:
         # The same level of trust, and yet another mirror may vouch for other bytes.
-        require_same(source, vouched, hashes=made.source_hashes, size=made.source_size)
-        report.notes.append(f"built and verified in run {made.run_id}, for another target")
-        report.verdict = made.verdict
-        return made
-    stock = work_dir / f"source.{source.disk_format}"
+        require_same(source, provenance, hashes=shared.source_hashes, size=shared.source_size)
+        report.notes.append(f"built and verified in run {shared.run_id}, for another target")
+        report.verdict = shared.verdict
+        return shared
+    fetched = work_dir / f"source.{source.disk_format}"
     with report.step("fetch"):
         hashes = fetch(
             source,
-            vouched,
-            stock,
+            provenance,
+            fetched,
             glance=glance,
             mirror=target.mirror,
             cache=run.settings.paths.cache,
             progress=run.progress,
         )
-    size = stock.stat().st_size
-    if source.item is not None and target.source.publish_stock:
-        with report.step("stock"):
-            _publish_stock(run, glance, source, source.item, stock)
+    size = fetched.stat().st_size
     with report.step("build"):
         built = run.build(
-            stock,
-            source_format=source.disk_format,
-            recipe=run.recipe,
-            settings=target.build,
-            work_dir=work_dir / "build",
-            cache_dir=run.settings.paths.cache,
-            log_file=report.log_dir / "build.log",
-            expected_os=(source.os_distro, source.os_version),
-            allow_os_mismatch=target.source.allow_os_mismatch,
-            architecture=source.architecture,
-            progress=run.progress,
+            BuildRequest(
+                source=fetched,
+                source_format=source.disk_format,
+                recipe=run.recipe,
+                settings=target.build,
+                work_dir=work_dir / "build",
+                cache_dir=run.settings.paths.cache,
+                log_file=report.log_dir / "build.log",
+                expected_os=(source.os_distro, source.os_version),
+                allow_os_mismatch=target.source.allow_os_mismatch,
+                architecture=source.architecture,
+                reserve=None if room is None else room.renew,
+                progress=run.progress,
+            )
         )
     with report.step("verify"):
+        expected = expectation(target)
+        report.notes.append(f"octavia: {expected.plane}")
         report.verdict = run.verify(
-            built.path,
-            disk_format=built.disk_format,
-            settings=target.verify,
-            build=target.build,
-            architecture=source.architecture,
-            work_dir=work_dir / "verify",
-            log_dir=report.log_dir,
-            progress=run.progress,
+            VerifyRequest(
+                image=built.path,
+                disk_format=built.disk_format,
+                settings=target.verify,
+                build=target.build,
+                architecture=source.architecture,
+                work_dir=work_dir / "verify",
+                log_dir=report.log_dir,
+                memory=None if room is None else room.memory,
+                progress=run.progress,
+                control_plane=expected,
+            )
         )
     _require_verified(report)
-    return run.shelf.keep(
-        job,
-        Made(
+    evidence = evidence_of(built, freshness, report, target.build, work_dir)
+    return run.shared.keep(
+        key,
+        ProducedImage(
             built=built,
             verdict=report.verdict,
             source_hashes=hashes,
             source_size=size,
             run_id=report.run_id,
+            evidence=evidence,
         ),
     )
-
-
-def _publish_stock(run: Run, glance: Glance, source: Source, item: StreamItem, path: Path) -> None:
-    """Publish the stock image too; load balancers do not depend on it, so neither does the run."""
-    try:
-        notes = publish_stock(source, item, path, run.target, glance, run.progress)
-    except (CloudError, PublishError) as error:
-        log.warning("stock image not published", error=error.message)
-        notes = [f"the stock image was not published: {error.message}"]
-    run.report.notes.extend(notes)
 
 
 def _require_verified(report: RunReport) -> None:
     verdict = report.verdict
     if verdict is None or not verdict.passed:
         failures = verdict.failures if verdict else ()
-        said = "; ".join(f"{check.name}: {check.detail}" for check in failures)
+        details, ways_out = without_ways_out(check.detail for check in failures)
+        failed = "; ".join(
+            f"{check.name}: {detail}" for check, detail in zip(failures, details, strict=True)
+        )
         raise VerifyError(
-            f"the image is not a working amphora: {said or 'nothing was checked'}",
-            hint=f"the evidence is in {report.log_dir}",
+            f"the image is not a working amphora: {failed or 'nothing was checked'}",
+            hint="; or ".join(
+                [
+                    *ways_out,
+                    f"`retrofit logs {report.run_id}` shows the evidence in {report.log_dir}",
+                ]
+            ),
         )
 
 
-def _upload(run: Run, glance: Glance, source: Source, vouched: Vouched, made: Made) -> Image:
-    attributes = image_attributes(
-        run.target,
-        source,
-        made.built,
-        made.verdict,
-        source_hashes=made.source_hashes,
-        source_trust=vouched.level,
-        recipe=run.recipe.digest,
-        run_id=run.report.run_id,
-        host=socket.gethostname(),
-    )
+def _upload(
+    run: Run, glance: Glance, source: Source, provenance: Provenance, produced: ProducedImage
+) -> Image:
+    state_id = this_machine(run.settings).state_id or ""
+
+    image_ends = ends_of(produced.built.path)
+
+    def attributes(image_id: str) -> dict[str, Any]:
+        return image_attributes(
+            run.target,
+            source,
+            produced.built,
+            produced.verdict,
+            source_hashes=produced.source_hashes,
+            source_trust=provenance.level,
+            recipe=run.recipe.digest,
+            run_id=run.report.run_id,
+            host=socket.gethostname(),
+            project_id=glance.project_id,
+            image_id=image_id,
+            state_id=state_id,
+            image_ends=image_ends,
+            evidence=None if produced.evidence is None else digest_of(produced.evidence),
+        )
 
     def record_hash(image: Image) -> None:
         """See that what was uploaded is what was built and verified, and not changed since."""
         if is_whole(image):
             return
-        built = made.built
+        built = produced.built
         if image.hash_algo == "sha512" or sha512_of(built.path) != built.sha512:
             raise PublishError(
                 f"{built.path} has changed since it was built and verified",
@@ -240,7 +250,7 @@ def _upload(run: Run, glance: Glance, source: Source, vouched: Vouched, made: Ma
     return upload(
         glance,
         attributes,
-        made.built.path,
+        produced.built.path,
         run.progress,
         retries=run.target.cloud.retries,
         finish=record_hash,

@@ -1,4 +1,4 @@
-"""Images that one run built and verified, and that later runs of the same command publish too.
+"""Images that one run built and verified, for other runs of the same command to publish as well.
 
 Several regions with the same recipe get one build: it is published to each of them, and promoted
 in each by itself.
@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from retrofit.config import Target, VerifySettings
-from retrofit.dib import recipe_for
+from retrofit.build.recipe import recipe_for
+from retrofit.config import OctaviaSettings, Target, VerifySettings
 from retrofit.errors import ConfigError
-from retrofit.interrupts import uninterrupted
 from retrofit.model import BuiltImage, Source, Verdict
-from retrofit.places import make_place
-from retrofit.trust import Trust
+from retrofit.source.trust import Trust
+from retrofit.system.directories import make_directory
+from retrofit.system.signals import uninterrupted
 
 log = structlog.get_logger(__name__)
 
-DIRECTORY = ".shelf"
+DIRECTORY = ".shared-builds"
+OLD_DIRECTORY = ".shelf"
+"""The name in 0.1.0, whose dead runs may have left images there."""
 LOCK = "lock"
+NAMES = re.compile(r"([0-9]+-|unfinished\.)[a-z0-9_]+")
+"""Names of our directories, present and former: a process, and what `tempfile` adds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a build and its verification were asked for: the same job has the same result."""
+class BuildKey:
+    """Everything that a verified image depends on: two builds of one key are worth the same."""
 
     product: str
     version: str
@@ -44,106 +49,126 @@ class Job:
     max_disk: int | None
     allow_os_mismatch: bool
     verification: VerifySettings
+    octavia: OctaviaSettings
     trust: Trust
+
+    @classmethod
+    def of(cls, source: Source, target: Target, recipe: str, *, trust: Trust) -> BuildKey:
+        """Return the key of what a target needs now; `trust` is how far its source is trusted."""
+        return cls(
+            product=source.product,
+            version=source.version,
+            content_hash=source.content_hash,
+            architecture=source.architecture,
+            recipe=recipe,
+            max_disk=target.build.max_disk,
+            allow_os_mismatch=target.source.allow_os_mismatch,
+            verification=target.verify,
+            octavia=target.octavia,
+            trust=trust,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A verified image, the digests of the source it was made from, and the run that made it."""
+class ProducedImage:
+    """A verified image file: the digests of its source, and the run that built it.
+
+    `evidence` is the packed evidence of its packages; None where there is none, and the run noted
+    why.
+    """
 
     built: BuiltImage
     verdict: Verdict
     source_hashes: Mapping[str, str]
     source_size: int
     run_id: str
+    evidence: bytes | None = None
 
 
-class Shelf:
-    """Keeps what is made as long as another run will ask for it."""
+class SharedBuilds:
+    """The images that the runs of one command share; without a directory it keeps none.
+
+    `recipes` are the digests of those that several targets have: images of others are not kept.
+    """
 
     def __init__(self, directory: Path | None = None, recipes: Iterable[str] = ()) -> None:
         self._directory = directory
-        self._runs_to_come = Counter(recipes)
-        self._made: dict[Job, Made] = {}
+        self._recipes = frozenset(recipes)
+        self._images: dict[BuildKey, ProducedImage] = {}
 
-    def begin(self, recipe: str) -> None:
-        """Tell that one of the runs with this recipe has come."""
-        self._runs_to_come[recipe] -= 1
+    def find(self, key: BuildKey) -> ProducedImage | None:
+        """Return the image that was kept under a key; None where its file is gone."""
+        image = self._images.get(key)
+        return image if image is not None and image.built.path.is_file() else None
 
-    def take(self, job: Job) -> Made | None:
-        """Return what an earlier run made of the same job, if it still is there."""
-        made = self._made.get(job)
-        return made if made is not None and made.built.path.is_file() else None
-
-    def keep(self, job: Job, made: Made) -> Made:
-        """Keep an image for the runs to come, if there will be any, and say where it is now."""
-        if self._directory is None or self._runs_to_come[job.recipe] < 1:
-            return made
-        path = self._directory / f"{len(self._made)}.{made.built.disk_format}"
-        shutil.move(made.built.path, path)
-        kept = replace(made, built=replace(made.built, path=path))
-        self._made[job] = kept
+    def keep(self, key: BuildKey, image: ProducedImage) -> ProducedImage:
+        """Keep an image where another target may need it, and return it with its present path."""
+        if self._directory is None or key.recipe not in self._recipes:
+            return image
+        path = self._directory / f"{len(self._images)}.{image.built.disk_format}"
+        shutil.move(image.built.path, path)
+        kept = replace(image, built=replace(image.built, path=path))
+        self._images[key] = kept
         return kept
 
 
-def job_of(source: Source, target: Target, recipe: str, *, trust: Trust) -> Job:
-    """Name the job that a target asks for, its source trusted so far."""
-    return Job(
-        product=source.product,
-        version=source.version,
-        content_hash=source.content_hash,
-        architecture=source.architecture,
-        recipe=recipe,
-        max_disk=target.build.max_disk,
-        allow_os_mismatch=target.source.allow_os_mismatch,
-        verification=target.verify,
-        trust=trust,
-    )
-
-
 @contextmanager
-def shelf_for(targets: Sequence[Target], work: Path) -> Iterator[Shelf]:
-    """Yield a shelf for runs of these targets; what is on it is deleted at the end."""
+def shared_builds(targets: Sequence[Target], work: Path) -> Iterator[SharedBuilds]:
+    """Yield what the runs of these targets share; its files are deleted at the end."""
     # One run alone shares with nobody, and hashes its recipe's elements itself.
-    recipes = _recipes(targets) if len(targets) > 1 else []
+    counts = Counter(_recipes(targets) if len(targets) > 1 else ())
+    shared = [recipe for recipe, targets_with_it in counts.items() if targets_with_it > 1]
     root = work / DIRECTORY
-    _sweep(root)
-    if max(Counter(recipes).values(), default=0) < 2:
-        yield Shelf()  # nobody to share with
+    for each in (root, work / OLD_DIRECTORY):
+        _remove_leftovers(each)
+    if not shared:
+        yield SharedBuilds()
         return
     with ExitStack() as undo:
-        # An interruption in between would leave what nobody knows of.
+        # An interruption in between would leave a directory that is never removed.
         with uninterrupted():
             directory = _locked_directory(root, undo)
-        yield Shelf() if directory is None else Shelf(directory, recipes)
+        yield SharedBuilds(directory, shared)
 
 
 def _locked_directory(root: Path, undo: ExitStack) -> Path | None:
     """Make a directory and hold its lock, both until `undo`; None where that cannot be.
 
-    The death of its holder frees the lock: that tells a dead run's shelf from one in use.
+    The death of its holder frees the lock: what a dead run left and what is in use differ by it.
     """
     try:
-        make_place(root)
+        make_directory(root)
         with _alone_in(root):
             directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
             lock = undo.enter_context((directory / LOCK).open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
-        log.warning("no shelf to share images on", error=str(error))
+        log.warning("builds not shared", error=str(error))
         return None
     undo.callback(_remove, directory)
     return directory
 
 
 def _remove(directory: Path) -> None:
-    with uninterrupted():
-        shutil.rmtree(directory, ignore_errors=True)
+    """Remove one of our directories, the lock last: a later run knows it by that."""
+    with uninterrupted(), suppress(OSError):
+        for entry in directory.iterdir():
+            if entry.name != LOCK:
+                _remove_entry(entry)
+        (directory / LOCK).unlink(missing_ok=True)
+        directory.rmdir()
+
+
+def _remove_entry(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 @contextmanager
 def _alone_in(root: Path) -> Iterator[None]:
-    """Be the only one that makes or looks for shelves, for the length of the block.
+    """Be the only one that makes or looks for such directories, for the length of the block.
 
     None is without its lock meanwhile but those of the dead. Raises OSError.
     """
@@ -160,33 +185,39 @@ def _recipes(targets: Iterable[Target]) -> list[str]:
     for target in targets:
         try:
             digests.append(recipe_for(target.build).digest)
-        except ConfigError:  # its own run will say so, and stop no other
+        except ConfigError:  # its own run reports that, and stops no other
             continue
     return digests
 
 
-def _sweep(root: Path) -> None:
+def _remove_leftovers(root: Path) -> None:
     with ExitStack() as locks:
         for directory in _abandoned(root, locks):
-            try:
-                shutil.rmtree(directory)
-            except OSError:
-                continue  # for the next run to try again
-            log.info("leftover of a dead run removed", what=str(directory))
+            _remove(directory)
+            if not directory.exists():  # else the next run tries again
+                log.info("leftover of a dead run removed", what=str(directory))
 
 
 def _abandoned(root: Path, locks: ExitStack) -> list[Path]:
-    """Return the shelves of dead runs, locked until the end of `locks`: nobody else sweeps them."""
+    """Return what dead runs left, locked until the end of `locks`: nobody else removes it.
+
+    It has a name of our form and a lock, or nothing at all in it: its run died before.
+    """
     found = []
     try:
         with _alone_in(root):
             for directory in root.iterdir():
+                if not NAMES.fullmatch(directory.name) or directory.is_symlink():
+                    continue
                 try:
-                    lock = locks.enter_context((directory / LOCK).open("a"))
+                    if not any(directory.iterdir()):
+                        directory.rmdir()
+                        continue
+                    lock = locks.enter_context((directory / LOCK).open("r+"))
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
-                    continue  # in use
+                    continue  # in use, or not ours
                 found.append(directory)
-    except OSError:  # there are no shelves
+    except OSError:  # there are none
         return []
     return found

@@ -1,143 +1,87 @@
-"""The directory of logs that every run leaves: its report, and how many are kept."""
+"""The directory that every run leaves in `paths.logs`: its report, and how many are kept."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
 
 import structlog
 
-from retrofit import state
 from retrofit.errors import ConfigError
-from retrofit.past_report import past_report
-from retrofit.report import RunReport
+from retrofit.runs import events, store
+from retrofit.runs.report import RunReport
+from retrofit.runs.report_document import ReportDocument
+from retrofit.system.own_directory import RUN_ID
 
 log = structlog.get_logger(__name__)
 
 REPORT = "report.json"
-STORY = "story.jsonl"
-RUN_IDS = "[0-9]*T[0-9]*Z-*"
-"""Pattern of the names that runs give their directories."""
-IDLE = frozenset({"unchanged", "paused", "waiting"})
-LARGEST_STORY = 16 * 1024 * 1024
-"""Characters; a run tells some KiB."""
+RUNS = re.compile(RUN_ID)
+VERIFICATIONS = re.compile(f"verify-{RUN_ID}")
+"""Names of the directories of runs, and of verifications by hand."""
+CONTENTS = (REPORT, events.FILE, events.OLD_FILE, "build.log", "checks.json")
+"""One of these is in the directory of every run that came to anything."""
+IDLE = frozenset({"unchanged", "paused", "backoff"})
+"""Outcomes of runs that found nothing to do."""
+REPEATED = frozenset({"repair", "rollover"})
+"""What a worker or a timer tries again within minutes where it failed."""
 AHEAD = timedelta(hours=1)
 """How far a clock may be set back without runs seeming to be of the future."""
 
 
-class _Story:
-    """The file that a run's events go to, and how many characters more it takes."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._left = LARGEST_STORY
-
-    def tell(self, event: structlog.typing.EventDict) -> None:
-        """Write an event, as long as there is room for it and a last one. Raises OSError."""
-        line = json.dumps(event, default=str) + "\n"
-        if self._left <= 0:
-            return
-        self._left -= len(line)
-        if self._left <= 0:
-            line = json.dumps({"event": "story too long, the rest of it is not kept"}) + "\n"
-        self._file.write(line)
-
-
-_story: ContextVar[_Story | None] = ContextVar("story", default=None)
-
-
-@contextmanager
-def story_kept(log_dir: Path) -> Iterator[None]:
-    """Write the events of the block beside the run's logs too, one JSON object a line."""
-    try:
-        file = (log_dir / STORY).open("a", buffering=1)
-    except OSError as error:
-        log.warning("story not written", error=str(error))
-        yield
-        return
-    before = _story.set(_Story(file))
-    try:
-        yield
-    finally:
-        _story.reset(before)
-        try:
-            file.close()
-        except OSError as error:  # what a full disk did not take is written once more here
-            log.warning("story not written to its end", error=str(error))
-
-
-def keep_story(
-    _logger: Any, _method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """Write an event into the story of the run that it belongs to: a processor of structlog."""
-    story = _story.get()
-    if story is not None:
-        try:
-            story.tell(event)
-        except OSError:  # a full disk ends a run by what needs the disk, not by its story
-            pass
-    return event
-
-
-def events(log_dir: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a run's story; a line that was cut short is passed over."""
-    try:
-        lines = (log_dir / STORY).read_text(errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
-
-
 def write_report(report: RunReport) -> None:
-    """Leave the report beside the run's logs; failing to is logged, as it changes no outcome."""
+    """Write the report of a run; a failure is logged only, as it changes no outcome."""
     path = report.log_dir / REPORT
     try:
-        state.write_text(path, json.dumps(report.as_dict(), indent=2) + "\n")
+        store.write_text(path, json.dumps(report.document().as_dict(), indent=2) + "\n")
     except OSError as error:
         log.warning("report not written", path=str(path), error=str(error))
 
 
-def reports(logs: Path) -> Iterator[dict[str, Any]]:
-    """Yield the reports of past runs, newest first; what cannot be read is passed over."""
+def reports(logs: Path) -> Iterator[ReportDocument]:
+    """Yield the reports of past runs, newest first; a damaged one is skipped."""
     for directory in run_directories(logs):
         report = read_report(directory)
         if report is not None:
             yield report
 
 
-def read_report(directory: Path) -> dict[str, Any] | None:
-    """Read the report of a run; None while it runs, or when nobody can read it."""
-    try:
-        return past_report(json.loads((directory / REPORT).read_text()))
-    except (OSError, ValueError, RecursionError):
-        return None
+def target_of(directory: Path) -> str | None:
+    """Return the target of a run, by its report or its events; None where neither has it."""
+    report = read_report(directory)
+    if report is not None:
+        return report.target
+    named = (event.get("target") for event in events.events(directory))
+    return next((str(target) for target in named if target), None)
 
 
-def find_run(logs: Path, name: str) -> Path:
+def read_report(directory: Path) -> ReportDocument | None:
+    """Read the report of a run; None while it runs, or for a damaged one."""
+    return ReportDocument.read(directory / REPORT)
+
+
+def find_run(logs: Path, name: str, targets: Collection[str] | None = None) -> Path:
     """Return the log directory of a run: by its id, the beginning of one, or `last`.
 
-    Raises ConfigError for no such run, or several.
+    `targets` are those that it may be of (None: any). Raises ConfigError for no such run, or
+    several.
     """
     found = [run for run in run_directories(logs) if name == "last" or run.name.startswith(name)]
+    if targets is not None:
+        those = (run for run in found if target_of(run) in targets)
+        found = list(islice(those, 1) if name == "last" else those)
     exact = [run for run in found if run.name == name]
     if exact or (found and name == "last"):
         return (exact or found)[0]
     if len(found) > 1:
         raise ConfigError(
             f"several runs begin with {name}: {', '.join(run.name for run in found)}",
-            hint="say more of its id",
+            hint="give more of its id: `retrofit history` shows them",
         )
     if not found:
         raise ConfigError(
@@ -148,40 +92,67 @@ def find_run(logs: Path, name: str) -> Path:
 
 
 def prune(logs: Path, *, keep: int) -> None:
-    """Delete old runs' directories: all but `keep` of those that did something.
+    """Delete old runs' directories: all but `keep` of the runs that did something.
 
-    Of runs that found nothing to do only each target's last stays: they would push out what
-    matters. As many stay of what was verified by hand. Reports that somebody died over go as well.
+    Of those that did nothing only the last of each target and action stays: they would push out
+    what matters. As many stay of verifications by hand. Reports half written by a dead run go as
+    well.
     """
-    busy: list[Path] = []
+    worked: list[Path] = []
     idle: list[Path] = []
-    idle_targets: set[str] = set()
+    kept: set[tuple[str, str]] = set()
     for directory in run_directories(logs):
-        target = _target_of_idle(directory)
-        if target is None:
-            busy.append(directory)
-        elif target in idle_targets:
+        report = read_report(directory)
+        if report is None or not _is_idle(report):
+            worked.append(directory)
+        elif (report.target, report.action) in kept:
             idle.append(directory)
         else:
-            idle_targets.add(target)
-    by_hand = sorted(logs.glob(f"verify-{RUN_IDS}"), reverse=True)
-    for directory in idle + busy[keep:] + by_hand[keep:]:
+            kept.add((report.target, report.action))
+    by_hand = sorted(_directories(logs, VERIFICATIONS), reverse=True)
+    for directory in idle + worked[keep:] + by_hand[keep:]:
         shutil.rmtree(directory, ignore_errors=True)
-    for directory in busy[:keep]:
-        state.sweep(directory)
+    for directory in worked[:keep]:
+        store.remove_partial(directory)
 
 
-def _target_of_idle(directory: Path) -> str | None:
-    """Return the target of a run that found nothing to do; None for one that did something."""
-    report = read_report(directory)
-    return report["target"] if report is not None and report["outcome"] in IDLE else None
+def _is_idle(report: ReportDocument) -> bool:
+    """Return True if a run found nothing to do, or what is repeated failed without any change.
+
+    All else that was done by a command is kept, whatever came of it.
+    """
+    if report.is_run:
+        return report.outcome in IDLE
+    changed = report.load_balancers or report.halted or report.promoted or report.demoted
+    return report.action in REPEATED and report.outcome == "failed" and not changed
 
 
 def run_directories(logs: Path) -> list[Path]:
-    """List the directories of runs, newest first: names of another form are not ours to touch.
+    """List the directories of runs, newest first; anything else is not ours to touch.
 
-    What was named by a clock that was ahead comes last: it began before what has begun since.
+    A run named by a clock that was ahead comes last: it began before those that began since.
     """
     soon = f"{datetime.now(UTC) + AHEAD:%Y%m%dT%H%M%SZ}"
-    found = logs.glob(RUN_IDS) if logs.is_dir() else ()
-    return sorted(found, key=lambda path: (path.name < soon, path.name), reverse=True)
+    return sorted(
+        _directories(logs, RUNS), key=lambda path: (path.name < soon, path.name), reverse=True
+    )
+
+
+def _directories(logs: Path, names: re.Pattern[str]) -> list[Path]:
+    """Return the directories of runs: by name and content."""
+    if not logs.is_dir():
+        return []
+    return [
+        path
+        for path in logs.iterdir()
+        if names.fullmatch(path.name)
+        and path.is_dir()
+        and not path.is_symlink()
+        and _is_of_a_run(path)
+    ]
+
+
+def _is_of_a_run(directory: Path) -> bool:
+    """Return True for a directory with a file of a run, or with nothing but its beginnings."""
+    names = [entry.name for entry in directory.iterdir()]
+    return not set(CONTENTS).isdisjoint(names) or all(store.is_partial(name) for name in names)

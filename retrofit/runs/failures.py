@@ -10,16 +10,16 @@ from pathlib import Path
 
 import structlog
 
-from retrofit import state
 from retrofit.errors import RetrofitError
 from retrofit.plan import FailedBuild
+from retrofit.runs import store
 
 log = structlog.get_logger(__name__)
 
 
 def last_failure(state_dir: Path, target: str) -> FailedBuild | None:
     """Return how the last build of a target failed; None when it did not."""
-    record = state.read(_path(state_dir, target))
+    record = store.read(_path(state_dir, target))
     return None if record is None else FailedBuild.from_dict(record)
 
 
@@ -38,7 +38,7 @@ def remember_failure(
         run_id=run_id,
     )
     try:
-        state.write(_path(state_dir, target), failure.as_dict())
+        store.write(_path(state_dir, target), failure.as_dict())
     except OSError as failed:  # the run has failed for a better reason already
         log.warning("failure not recorded", error=str(failed))
 
@@ -46,10 +46,10 @@ def remember_failure(
 def forget_failures(state_dir: Path, target: str) -> None:
     """Drop the record: a build succeeded."""
     try:
-        state.remove(_path(state_dir, target))
+        store.remove(_path(state_dir, target))
     except OSError as failed:
         log.warning("record of failures not removed", error=str(failed))
 
 
 def _path(state_dir: Path, target: str) -> Path:
-    return state.directory_of(state_dir, target) / "failed-build.json"
+    return store.directory_of(state_dir, target) / "failed-build.json"

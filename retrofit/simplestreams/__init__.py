@@ -1,5 +1,5 @@
-"""simplestreams mirrors; nothing outside this package imports their library."""
+"""simplestreams mirrors; only this package imports the library of that name."""
 
-from retrofit.streams.mirror import Mirror
+from retrofit.simplestreams.mirror import Mirror
 
 __all__ = ["Mirror"]

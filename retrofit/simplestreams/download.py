@@ -1,4 +1,4 @@
-"""Getting a whole file in as many attempts as it takes, within bounds."""
+"""Downloading a whole file in several attempts, within bounds."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import sleep
 from typing import BinaryIO, Protocol, Self
 
 import structlog
 
-from retrofit.deadline import deadline
-from retrofit.digests import BLOCK, Digests
 from retrofit.errors import MirrorError, SourceError
-from retrofit.patience import LONGEST_WISH, InterruptedTransferError, pause, times
-from retrofit.progress import Progress, silent
-from retrofit.streams.transport import Body, OtherFileError, Transport
+from retrofit.simplestreams.transport import Body, FileChangedError, Transport
+from retrofit.system.deadline import deadline
+from retrofit.system.digests import BLOCK, Digests
+from retrofit.system.http_body import InterruptedTransferError
+from retrofit.system.progress import Progress, silent
+from retrofit.system.retry import LONGEST_RETRY_AFTER, Retryable, call_with_retries, times
 
 log = structlog.get_logger(__name__)
 
-WORTHWHILE = 1 << 20
-"""Bytes after which an attempt counts as one that brought something."""
-MOST_ATTEMPTS = 100
+PROGRESS = 1 << 20
+"""Bytes that make an attempt count as progress."""
 
 
 class Sink(Protocol):
@@ -33,52 +32,54 @@ class Sink(Protocol):
 
     @property
     def offset(self) -> int:
-        """How many bytes are there already."""
+        """How many bytes are stored already."""
 
     @property
     def validator(self) -> str | None:
-        """What the server said of the file that they are from."""
+        """The entity tag, or date, of the file that they are from."""
 
     def begin(self, body: Body) -> None:
-        """Make ready for bytes from `body.offset` on."""
+        """Prepare for bytes from `body.offset` on."""
 
     def write(self, block: bytes) -> None:
-        """Take in the next bytes."""
+        """Store the next bytes."""
 
     def end(self) -> None:
-        """Raise InterruptedTransferError unless everything is there."""
+        """Raise InterruptedTransferError unless the file is complete."""
 
-    def forget(self) -> None:
-        """Drop what is there."""
+    def discard(self) -> None:
+        """Delete the bytes that are stored."""
 
 
 def receive(
     transport: Transport, url: str, sink: Sink, *, retries: int, until: float = math.inf
 ) -> None:
-    """Fill `sink` from `url`, going on where an attempt broke off.
+    """Fill `sink` from `url`; each attempt continues where the one before was interrupted.
 
-    `retries` is how many attempts in a row may bring nothing; `until` is when, by the monotonic
-    clock, everything must be there. Raises SourceError.
+    `retries` is how many attempts in a row may fail without progress; `until`, a time of the
+    monotonic clock, is when the file must be complete. Raises SourceError.
     """
-    failures = attempts = 0
-    while True:
-        begun = sink.offset
-        attempts += 1
-        try:
-            with _ending(until):
-                _attempt(transport, url, sink)
-        except InterruptedTransferError as interruption:
-            if isinstance(interruption, OtherFileError):
-                sink.forget()
-            failures = 1 if sink.offset >= begun + WORTHWHILE else failures + 1
-            wait = pause(failures, interruption.wait)
-            late = time.monotonic() + wait > until
-            if failures > retries or attempts >= MOST_ATTEMPTS or wait > LONGEST_WISH or late:
-                raise _given_up(url, attempts, interruption) from interruption
-            log.warning("transfer interrupted", url=url, reason=str(interruption), wait=wait)
-            sleep(wait)
-        else:
-            return
+    attempts = before = 0
+
+    def attempt() -> None:
+        nonlocal attempts, before
+        attempts, before = attempts + 1, sink.offset
+        with _ending_at(until):
+            _attempt(transport, url, sink)
+
+    def classify(error: Exception) -> Retryable | None:
+        if not isinstance(error, InterruptedTransferError):
+            return None
+        if isinstance(error, FileChangedError):
+            sink.discard()
+        return Retryable(wait=error.wait, progress=sink.offset >= before + PROGRESS)
+
+    try:
+        call_with_retries(
+            attempt, classify, retries=retries, until=until, event="transfer interrupted", url=url
+        )
+    except InterruptedTransferError as interruption:
+        raise _failure(url, attempts, interruption) from interruption
 
 
 def _attempt(transport: Transport, url: str, sink: Sink) -> None:
@@ -90,8 +91,8 @@ def _attempt(transport: Transport, url: str, sink: Sink) -> None:
 
 
 @contextmanager
-def _ending(until: float) -> Iterator[None]:
-    """Raise InterruptedTransferError in the block when that time has come."""
+def _ending_at(until: float) -> Iterator[None]:
+    """Raise InterruptedTransferError in the block at `until`."""
     if math.isinf(until):
         yield
         return
@@ -102,15 +103,15 @@ def _ending(until: float) -> Iterator[None]:
         raise InterruptedTransferError(str(error)) from error
 
 
-def _given_up(url: str, attempts: int, last: InterruptedTransferError) -> SourceError:
+def _failure(url: str, attempts: int, last: InterruptedTransferError) -> SourceError:
     hint = "check that the mirror is reachable from here (mirror.proxy, mirror.timeout)"
-    if last.wait is not None and last.wait > LONGEST_WISH:
-        hint = f"the mirror asks to come back in {last.wait:.0f} seconds"
+    if last.wait is not None and last.wait > LONGEST_RETRY_AFTER:
+        hint = f"the mirror asks to wait {last.wait:.0f} seconds: run again later"
     return MirrorError(f"cannot fetch {url}, tried {times(attempts)}: {last}", hint=hint)
 
 
-class Memory:
-    """A small file, kept in memory; every attempt begins anew."""
+class MemorySink:
+    """A small file, kept in memory; every attempt starts again."""
 
     offset = 0
     validator = None
@@ -122,27 +123,27 @@ class Memory:
         self._total: int | None = None
 
     def begin(self, body: Body) -> None:
-        """Start over."""
+        """Start with an empty file. Raises SourceError when it is announced as too large."""
         self._data.clear()
         self._total = body.total
         self._require(body.total or 0)
 
     def write(self, block: bytes) -> None:
-        """Keep a block. Raises SourceError when the file is too large to be what it should be."""
+        """Store a block. Raises SourceError when the file exceeds its limit."""
         self._require(len(self._data) + len(block))
         self._data += block
 
     def end(self) -> None:
-        """Raise InterruptedTransferError when less came than was announced."""
+        """Raise InterruptedTransferError when fewer bytes arrived than were announced."""
         if self._total is not None and len(self._data) < self._total:
             raise InterruptedTransferError(f"{len(self._data)} of {self._total} bytes arrived")
 
-    def forget(self) -> None:
-        """Drop what is there."""
+    def discard(self) -> None:
+        """Delete the bytes that are stored."""
         self._data.clear()
 
     def content(self) -> bytes:
-        """Return the whole file."""
+        """Return the file."""
         return bytes(self._data)
 
     def _require(self, size: int) -> None:
@@ -153,11 +154,11 @@ class Memory:
             )
 
 
-class Part:
-    """A file on disk that grows, its digests with it; it may outlive this process.
+class PartialFile:
+    """A file on disk that a download appends to, with its digests.
 
-    What an earlier process left at `path` is continued, when it came from the same address.
-    `size` is in bytes, as the index says; not one byte more is written.
+    A partial file that an earlier process left at `path` is continued if it is from the same
+    address. `size` is in bytes, from the index; no more are written.
     """
 
     def __init__(
@@ -171,17 +172,17 @@ class Part:
         self.digests = digests
         self.validator: str | None = None
         self.pieces = 0
-        """How many transfers, of this and earlier processes, made it what it is."""
+        """How many transfers, of this and earlier processes, it consists of."""
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        """Find what is there already, and keep the file open for more."""
-        with _told(self._path):
+        """Read what is stored already. Raises SourceError."""
+        with _source_errors(self._path):
             self._continue()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file; what is in it stays, unless it was forgotten."""
+        """Close the file; it stays on disk unless it was discarded."""
         self._close()
 
     def _close(self) -> None:
@@ -191,63 +192,63 @@ class Part:
 
     @property
     def offset(self) -> int:
-        """How many bytes are there already."""
+        """How many bytes are stored already."""
         return self.digests.size
 
     def begin(self, body: Body) -> None:
-        """Go on at the end, or start over when the server does. Raises SourceError."""
+        """Continue at the end, or start again when the server does. Raises SourceError."""
         if body.total is not None and body.total != self._size:
-            self.forget()
+            self.discard()
             raise SourceError(
-                f"{self._url} has {body.total} bytes, the index says {self._size}",
-                hint="the mirror is damaged, or is being changed just now: run again later",
+                f"{self._url} has {body.total} bytes, the index lists {self._size}",
+                hint="the mirror is damaged or is being updated: run again later",
             )
         if body.offset and self.validator and body.validator not in {self.validator, None}:
-            raise OtherFileError("the file changed while it was being read")
+            raise FileChangedError("the file changed during the download")
         if body.offset != self.offset:
-            log.warning("download starts over", url=self._url, had=self.offset)
-            self.forget()
+            log.warning("download starts again", url=self._url, discarded=self.offset)
+            self.discard()
         self.pieces += 1
         self.validator = body.validator
-        with _told(self._path):
+        with _source_errors(self._path):
             origin = {"url": self._url, "validator": body.validator, "pieces": self.pieces}
             self._origin.write_text(json.dumps(origin))
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)
 
     def write(self, block: bytes) -> None:
-        """Append a block. Raises SourceError when it is more than there should be."""
+        """Append a block. Raises SourceError when the file becomes larger than its size."""
         if self.offset + len(block) > self._size:
-            self.forget()
+            self.discard()
             raise SourceError(
                 f"{self._url} has more bytes than the {self._size} of the index",
-                hint="the mirror is damaged, or is being changed just now: run again later",
+                hint="the mirror is damaged or is being updated: run again later",
             )
         if self._file is None:
-            raise ValueError("a part takes blocks between begin and the end of its context")
-        with _told(self._path):
+            raise ValueError("write() before begin(), or after the end of the context")
+        with _source_errors(self._path):
             self._file.write(block)
         self.digests.update(block)
         self._progress("downloading the source", self.offset / self._size)
 
     def end(self) -> None:
-        """Raise InterruptedTransferError when something is missing."""
+        """Raise InterruptedTransferError when bytes are missing."""
         if self.offset < self._size:
             raise InterruptedTransferError(f"{self.offset} of {self._size} bytes arrived")
 
-    def forget(self) -> None:
-        """Drop what is there."""
+    def discard(self) -> None:
+        """Delete the bytes that are stored."""
         self._close()
-        with _told(self._path):
+        with _source_errors(self._path):
             self._path.unlink(missing_ok=True)
             self._origin.unlink(missing_ok=True)
         self.digests.clear()
         self.validator, self.pieces = None, 0
 
     def finish(self, target: Path) -> None:
-        """Move the file to its name, once it is safe on disk."""
+        """Move the file to `target`, once it is on disk. Raises SourceError."""
         self._close()
-        with _told(self._path):
+        with _source_errors(self._path):
             with self._path.open("rb+") as file:
                 os.fsync(file.fileno())
             self._path.replace(target)
@@ -261,9 +262,9 @@ class Part:
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             same, validator, pieces = False, None, 0
         if not same:
-            self.forget()
+            self.discard()
             return
-        self._progress("checking what was downloaded before", None)
+        self._progress("verifying the partial download", None)
         with self._path.open("rb") as file:
             while block := file.read(BLOCK):
                 self.digests.update(block)
@@ -271,7 +272,7 @@ class Part:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _source_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

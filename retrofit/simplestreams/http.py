@@ -1,4 +1,4 @@
-"""Reading a file of a mirror over http or https: one attempt, every answer understood."""
+"""Reading a file of a mirror over http or https: one attempt, every response handled."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ import requests
 
 from retrofit import __version__
 from retrofit.config import MirrorSettings
-from retrofit.deadline import deadline
 from retrofit.errors import MirrorError
-from retrofit.patience import (
-    IN_ALL,
-    PASSING,
+from retrofit.simplestreams.transport import Body, FileChangedError, NotFoundError
+from retrofit.system.deadline import deadline
+from retrofit.system.http_body import (
+    DEADLINE_FACTOR,
     InterruptedTransferError,
-    arriving,
-    retry_after,
+    read_body,
     root_cause,
 )
-from retrofit.streams.transport import Body, NotThereError, OtherFileError
+from retrofit.system.retry import PASSING, retry_after
 
 CONNECT_SECONDS = 10.0
-"""A mirror that may be out of reach is asked before every decision: that must not last long."""
+"""An unreachable mirror is contacted before every decision: that must not last long."""
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-class Web:
+class HttpTransport:
     """A mirror behind http or https."""
 
     def __init__(self, settings: MirrorSettings) -> None:
@@ -44,7 +43,7 @@ class Web:
         """Open a file; see Transport."""
         headers = {
             "User-Agent": f"retrofit/{__version__}",
-            # A packed answer has another size and other ranges than the file.
+            # A compressed response has another size and other ranges than the file.
             "Accept-Encoding": "identity",
         }
         if offset:
@@ -52,33 +51,33 @@ class Web:
             if validator is not None:
                 headers["If-Range"] = validator
         try:
-            with deadline(IN_ALL * self._timeout):
-                answer = self._answer(url, headers)
+            with deadline(DEADLINE_FACTOR * self._timeout):
+                response = self._request(url, headers)
         except TimeoutError as error:
             raise InterruptedTransferError(str(error)) from error
         try:
-            yield self._body(answer, url, offset)
+            yield self._body(response, url, offset)
         finally:
-            # Without reading what is left: that may be gigabytes.
-            answer.close()
+            # Without reading the rest: that may be gigabytes.
+            response.close()
 
-    def _answer(self, url: str, headers: dict[str, str]) -> requests.Response:
-        """Ask, and follow redirects. Raises as Transport does for every refusal."""
+    def _request(self, url: str, headers: dict[str, str]) -> requests.Response:
+        """Send the request and follow redirects. Raises as Transport does."""
         at = url
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._get(at, headers)
-            if answer.status_code not in REDIRECTS:
-                return answer
-            answer.close()
-            there = urljoin(at, answer.headers.get("Location", ""))
+            response = self._get(at, headers)
+            if response.status_code not in REDIRECTS:
+                return response
+            response.close()
+            there = urljoin(at, response.headers.get("Location", ""))
             if urlsplit(there).scheme not in {urlsplit(at).scheme, "https"}:
                 raise MirrorError(
-                    f"{url} leads from {urlsplit(at).scheme} to {_shown(there)}",
-                    hint="a mirror behind https must not send its readers to anything less",
+                    f"{url} redirects from {urlsplit(at).scheme} to {_shown(there)}",
+                    hint="a mirror behind https must redirect to https only",
                 )
             at = there
         raise MirrorError(
-            f"{url} leads from one address to the next, at last to {_shown(at)}",
+            f"{url} redirects more than {MOST_REDIRECTS} times, at last to {_shown(at)}",
             hint="check mirror.url",
         )
 
@@ -106,71 +105,71 @@ class Web:
             through = "the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""
             raise InterruptedTransferError(f"{through}{root_cause(error)}") from error
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
-            # OSError is how requests says that a CA bundle named by the environment is missing.
+            # requests raises OSError for a missing CA bundle that the environment names.
             raise MirrorError(
-                f"cannot ask for {_shown(url)}: {root_cause(error)}", hint="check mirror.url"
+                f"cannot request {_shown(url)}: {root_cause(error)}", hint="check mirror.url"
             ) from error
 
-    def _body(self, answer: requests.Response, url: str, offset: int) -> Body:
-        """Make a Body of an answer, or say why there is none."""
-        status, said = answer.status_code, f"{answer.status_code} {answer.reason}".strip()
+    def _body(self, response: requests.Response, url: str, offset: int) -> Body:
+        """Return the Body of a response. Raises as Transport does."""
+        status, shown = response.status_code, f"{response.status_code} {response.reason}".strip()
         if status in PASSING:
             raise InterruptedTransferError(
-                f"the mirror answers {said}", wait=retry_after(answer.headers.get("Retry-After"))
+                f"the mirror answers {shown}", wait=retry_after(response.headers.get("Retry-After"))
             )
         if status in {404, 410}:
-            raise NotThereError(
-                f"there is no {_shown(url)}: the mirror answers {said}",
+            raise NotFoundError(
+                f"there is no {_shown(url)}: the mirror answers {shown}",
                 hint="check mirror.url, and whether the mirror is whole",
             )
         if status == 416:
-            raise OtherFileError("the file became shorter than what was read of it")
+            raise FileChangedError("the file is shorter now than what was read of it")
         if status not in {200, 206} or (status == 206 and not offset):
             raise MirrorError(
-                f"the mirror answers {said} to {_shown(url)}",
+                f"the mirror answers {shown} to {_shown(url)}",
                 hint={401: "put credentials into ~/.netrc", 407: "check mirror.proxy"}.get(
-                    status, "ask whoever runs the mirror"
+                    status, "ask the operator of the mirror"
                 ),
             )
-        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise MirrorError(
-                f"the mirror packs {_shown(url)} though asked not to",
-                hint="let the mirror, or the proxy before it, serve files as they are",
+                f"the mirror compresses {_shown(url)} against our request",
+                hint="configure the mirror, or the proxy before it, to serve files unchanged",
             )
-        begins, total = _extent(answer, offset if status == 206 else 0)
+        begins, total = _extent(response, offset if status == 206 else 0)
         return Body(
-            blocks=arriving(answer.raw, self._timeout),
+            blocks=read_body(response.raw, self._timeout),
             offset=begins,
             total=total,
-            validator=_validator(answer),
+            validator=_validator(response),
         )
 
 
-def _extent(answer: requests.Response, offset: int) -> tuple[int, int | None]:
-    """Return where the bytes of an answer begin in the file, and how large that is."""
-    if answer.status_code == 206:
-        said = answer.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", said)
+def _extent(response: requests.Response, offset: int) -> tuple[int, int | None]:
+    """Return the offset of the response in the file, and the size of the file."""
+    if response.status_code == 206:
+        header = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", header)
         if match is None or int(match[1]) != offset:
             raise MirrorError(
-                f"the mirror answers with another range than was asked for: {said!r}",
+                f"the mirror sent another range than requested: {header!r}",
                 hint="check the mirror, and the proxy before it",
             )
         return offset, int(match[2]) if match[2] != "*" else None
-    length = answer.headers.get("Content-Length", "")
+    length = response.headers.get("Content-Length", "")
     return 0, int(length) if re.fullmatch(r"\d{1,18}", length) else None
 
 
-def _validator(answer: requests.Response) -> str | None:
-    """Return what If-Range takes: a strong entity tag, else the date (RFC 9110, 13.1.5)."""
-    tag = answer.headers.get("ETag", "")
+def _validator(response: requests.Response) -> str | None:
+    """Return a value for If-Range: a strong entity tag, else the date (RFC 9110, 13.1.5)."""
+    tag = response.headers.get("ETag", "")
     if tag.startswith('"'):
         return str(tag)
-    return answer.headers.get("Last-Modified")
+    return response.headers.get("Last-Modified")
 
 
 def _shown(url: str) -> str:
-    """Show an address of a stranger's: printable, short, without credentials."""
+    """Return an address as printable text, short and without credentials."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     text = f"{parts.scheme}://{host}{parts.path}"[:200]

@@ -1,4 +1,4 @@
-"""What the files of a mirror say: taken as a stranger's words, and only as far as they are sane.
+"""The index files of a mirror, as untrusted input: entries that make no sense are refused.
 
 A signature proves who wrote an index, not that it is harmless: paths, sizes and names become
 addresses, disk space and text on terminals.
@@ -20,26 +20,26 @@ from retrofit.errors import SourceError
 from retrofit.model import DISK_ITEMS, Listing, Product, Rejection, StreamItem
 
 LARGEST_ITEM = 64 << 30
-"""Bytes; a stock cloud image has less than one hundredth of this."""
+"""Bytes; a cloud image has less than one hundredth of this."""
 MOST_PRODUCT_FILES = 64
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}")
-# What the synchroniser leaves out of simplestreams_metadata, as image properties say it.
+# The synchroniser has image properties for these, and leaves them out of simplestreams_metadata.
 NOT_METADATA = frozenset({"product_name", "version_name", "item_name", "path"})
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProductFile:
-    """Where the index says that a set of products is described."""
+    """A file of products, as the index lists it."""
 
     content_id: str
     path: str
 
 
 def product_files(content: bytes, *, name: str) -> list[ProductFile]:
-    """Return the files that an index names and that describe Ubuntu images to download.
+    """Return the files of an index that describe Ubuntu images to download.
 
-    Raises SourceError when the index is none.
+    Raises SourceError when `content` is not an index.
     """
     tree = _tree(content, "index:1.0", name=name)
     found = []
@@ -61,15 +61,15 @@ def product_files(content: bytes, *, name: str) -> list[ProductFile]:
 
 
 def read_products(content: bytes, *, content_id: str, base: str, name: str) -> Listing:
-    """Return what a file of products offers; `base` is the mirror's address, ending in a slash.
+    """Return the items of a file of products; `base` is the mirror's address, ending in a slash.
 
-    Raises SourceError when the file is none, or is that of another stream.
+    Raises SourceError when `content` is no such file, or one of another stream.
     """
     tree = _tree(content, "products:1.0", name=name)
     if tree.get("content_id") != content_id:
         raise SourceError(
-            f"{name} describes {_plain(tree.get('content_id'))}, the index says {content_id}",
-            hint="the mirror is damaged or somebody swapped its files: mirror it anew",
+            f"{name} describes {_plain(tree.get('content_id'))}, the index lists {content_id}",
+            hint="the mirror is damaged or its files were swapped: mirror it again",
         )
     items, refused = [], []
     try:
@@ -89,7 +89,7 @@ def read_products(content: bytes, *, content_id: str, base: str, name: str) -> L
 
 
 def merged(listings: Iterable[Listing], *, where: str, signed_by: str | None) -> Listing:
-    """Put the files of a mirror together; what two of them say differently is refused."""
+    """Merge the files of a mirror; an item that two of them list differently is refused."""
     known: dict[tuple[str, str, str], StreamItem] = {}
     contradicted: set[tuple[str, str, str]] = set()
     refused: list[Rejection] = []
@@ -138,7 +138,7 @@ def _walk(tree: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str], Mapping[
 def _item(
     pedigree: tuple[str, str, str], flat: Mapping[str, str], *, content_id: str, base: str
 ) -> StreamItem:
-    """Make an item of a flattened entry. Raises ValueError with what is wrong with it."""
+    """Return the item of a flattened entry. Raises ValueError that names what is wrong."""
     product, version, name = pedigree
     if not VERSION.fullmatch(version):
         raise ValueError("its version is not a version")
@@ -168,7 +168,7 @@ def _item(
 
 
 def _path(path: object) -> str:
-    """Accept a path that stays below the mirror. Raises ValueError for every other one."""
+    """Return a path that stays below the mirror. Raises ValueError for any other."""
     if (
         not isinstance(path, str)
         or not path.isprintable()
@@ -193,7 +193,7 @@ def _day(text: str | None) -> date | None:
 
 
 def _plain(value: object) -> str:
-    """Show a stranger's word on one line of a terminal."""
+    """Return untrusted text as one short printable line."""
     text = str(value)
     shown = "".join(char if char.isprintable() else "?" for char in text[:80])
     return shown + ("..." if len(text) > 80 else "")

@@ -1,4 +1,4 @@
-"""A simplestreams mirror: what it offers, and the bytes of what was chosen."""
+"""A simplestreams mirror: the list of its items, and the bytes of one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 import structlog
 
 from retrofit.config import MirrorSettings
-from retrofit.digests import Digests
 from retrofit.errors import SourceError, SourceVanishedError
 from retrofit.model import Listing, StreamItem
-from retrofit.progress import Progress, silent
-from retrofit.streams import index
-from retrofit.streams.cache import Cache, Place
-from retrofit.streams.receive import Memory, Part, receive
-from retrofit.streams.signature import is_signed, signed_content
-from retrofit.streams.transport import Directory, NotThereError, Transport
-from retrofit.streams.web import Web
+from retrofit.simplestreams import index
+from retrofit.simplestreams.cache import Cache, CacheEntry
+from retrofit.simplestreams.download import MemorySink, PartialFile, receive
+from retrofit.simplestreams.http import HttpTransport
+from retrofit.simplestreams.signature import is_signed, signed_content
+from retrofit.simplestreams.transport import DirectoryTransport, NotFoundError, Transport
+from retrofit.system.digests import Digests
+from retrofit.system.progress import Progress, silent
 
 log = structlog.get_logger(__name__)
 
@@ -26,12 +26,12 @@ LARGEST_INDEX = 64 << 20
 """Bytes; Ubuntu's largest file of products has a fifth of this."""
 INDEX = "streams/v1/index"
 LONGEST_LISTING = 10
-"""How many times `mirror.timeout` all files of a listing may take together: by the lowest rate that
-is no stall alone, they would take weeks."""
+"""How many times `mirror.timeout` all files of a listing may take together: at the lowest rate that
+is not a stall, they would take weeks."""
 
 
 class Mirror:
-    """The configured mirror; `cache` is a directory for what is downloaded from it."""
+    """The configured mirror; `cache` is a directory for downloaded items."""
 
     def __init__(self, settings: MirrorSettings, cache: Path) -> None:
         if settings.url is None:
@@ -39,14 +39,14 @@ class Mirror:
         self.base = settings.url.partition("/streams/v1/")[0].rstrip("/") + "/"
         self._settings = settings
         local = urlsplit(settings.url).scheme == "file"
-        self._transport: Transport = Directory() if local else Web(settings)
+        self._transport: Transport = DirectoryTransport() if local else HttpTransport(settings)
         self._cache = Cache(cache / "sources", limit=settings.cache_size << 30)
 
     def listing(self) -> Listing:
-        """Read what the mirror offers, every signature on the way checked.
+        """Return the items of the mirror, with every signature checked.
 
-        Raises SourceError when it cannot be reached, makes no sense, or is not signed by a key of
-        the keyring (unsigned is let pass where the settings say so).
+        Raises SourceError when the mirror is unreachable, malformed, or not signed by a key of the
+        keyring (`mirror.allow_unsigned` accepts unsigned files).
         """
         until = time.monotonic() + LONGEST_LISTING * self._settings.timeout
         content, signer = self._index(until)
@@ -58,34 +58,34 @@ class Mirror:
             listings.append(
                 index.read_products(products, content_id=file.content_id, base=self.base, name=name)
             )
-        # What nobody vouches for in one place, nobody vouches for at all.
+        # One unsigned file makes the whole listing unsigned.
         keys = sorted(key for key in signers if key is not None)
         signed_by = ", ".join(keys) if None not in signers else None
         return index.merged(listings, where=self.base, signed_by=signed_by)
 
     def fetch(self, item: StreamItem, path: Path, progress: Progress = silent) -> Digests:
-        """Write an item's bytes to `path`, once they are seen to be those that the index lists.
+        """Write an item to `path`, from the cache or the mirror, with its digest verified.
 
-        The bytes come from the cache where it has them. Raises SourceVanishedError when the mirror
-        has the item no more, SourceError for everything else.
+        Raises SourceVanishedError when the mirror no longer has the item, SourceError for
+        everything else.
         """
-        if isinstance(self._transport, Directory):
+        if isinstance(self._transport, DirectoryTransport):
             return self._download(item, path, path, progress)
-        with self._cache.place(item.sha256, progress) as place:
-            digests = _checked(item, place)
+        with self._cache.entry(item.sha256, progress) as entry:
+            digests = _verified(item, entry)
             if digests is None:
                 self._cache.prune(room_for=item.size)
-                digests = self._download(item, place.part, place.whole, progress)
+                digests = self._download(item, entry.part, entry.whole, progress)
             else:
-                log.info("source taken from the cache", path=str(place.whole))
-            place.hand_over(path)
+                log.info("source is in the cache", path=str(entry.whole))
+            entry.provide(path)
         self._cache.prune()
         return digests
 
     def _download(
         self, item: StreamItem, part_path: Path, whole: Path, progress: Progress
     ) -> Digests:
-        with Part(
+        with PartialFile(
             part_path, url=item.url, size=item.size, digests=Digests(), progress=progress
         ) as part:
             while True:
@@ -96,22 +96,22 @@ class Mirror:
                     part.finish(whole)
                     return part.digests
                 pieces = part.pieces
-                part.forget()
+                part.discard()
                 if pieces <= 1:
                     raise SourceError(
-                        f"the bytes of {item.url} are not those that the index lists:"
+                        f"{item.url} does not have the digest that the index lists:"
                         f" sha256 is {found}, expected {item.sha256}",
-                        hint="the mirror is damaged, was changed just now, or somebody altered it;"
+                        hint="the mirror is damaged, is being updated, or was tampered with;"
                         " nothing of it was used",
                     )
-                # The pieces may be of two files; of one, it will be seen to be right or wrong.
-                log.warning("pieces do not fit together, downloading anew", url=item.url)
+                # The pieces may be of two files; one transfer of the whole file decides.
+                log.warning("pieces do not match, downloading again", url=item.url)
 
-    def _receive(self, item: StreamItem, part: Part) -> None:
+    def _receive(self, item: StreamItem, part: PartialFile) -> None:
         try:
             receive(self._transport, item.url, part, retries=self._settings.retries)
-        except NotThereError as error:
-            part.forget()
+        except NotFoundError as error:
+            part.discard()
             raise SourceVanishedError(
                 error.message, hint="the mirror may have replaced it; run again"
             ) from error
@@ -121,7 +121,7 @@ class Mirror:
             return self._document(f"{INDEX}.json", until)
         try:
             return self._document(f"{INDEX}.sjson", until)
-        except NotThereError as error:
+        except NotFoundError as error:
             if self._settings.allow_unsigned:
                 return self._document(f"{INDEX}.json", until)
             raise SourceError(
@@ -131,12 +131,12 @@ class Mirror:
             ) from error
 
     def _document(self, path: str, until: float) -> tuple[bytes, str | None]:
-        """Read a file and check its signature; returns what was signed, and by whom.
+        """Return the signed content of a file and the fingerprint of the key; None if unsigned.
 
-        `until` is when, by the monotonic clock, it must be there.
+        `until` is a time of the monotonic clock. Raises SourceError.
         """
         url = index.address(self.base, path)
-        sink = Memory(url, limit=LARGEST_INDEX)
+        sink = MemorySink(url, limit=LARGEST_INDEX)
         receive(self._transport, url, sink, retries=self._settings.retries, until=until)
         content, keyring = sink.content(), self._settings.effective_keyring
         if is_signed(content) and keyring is not None:
@@ -150,14 +150,14 @@ class Mirror:
         return content, None
 
 
-def _checked(item: StreamItem, place: Place) -> Digests | None:
-    """Return the digests of an item in the cache; None where it is not, or is not itself."""
-    if not place.whole.is_file():
+def _verified(item: StreamItem, entry: CacheEntry) -> Digests | None:
+    """Return the digests of a cached item; None when it is not cached, or damaged."""
+    if not entry.whole.is_file():
         return None
     digests = Digests()
-    digests.update_from(place.whole)
+    digests.update_from(entry.whole)
     if digests.hex()["sha256"] == item.sha256:
         return digests
-    log.warning("cached source is damaged, downloading anew", path=str(place.whole))
-    place.whole.unlink()
+    log.warning("cached source is damaged, downloading again", path=str(entry.whole))
+    entry.whole.unlink()
     return None

@@ -1,4 +1,4 @@
-"""One attempt to read a file of a mirror, and reading it from a directory."""
+"""How to read a file of a mirror in one attempt, and the transport for a directory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from retrofit.errors import MirrorError
-from retrofit.patience import BLOCK, InterruptedTransferError
+from retrofit.system.http_body import BLOCK, InterruptedTransferError
 
 
-class OtherFileError(InterruptedTransferError):
-    """What was received so far is not the beginning of what the mirror has now."""
+class FileChangedError(InterruptedTransferError):
+    """The bytes received so far are not of the file that the mirror has now."""
 
 
-class NotThereError(MirrorError):
+class NotFoundError(MirrorError):
     """The mirror has no such file."""
 
 
@@ -26,8 +26,8 @@ class NotThereError(MirrorError):
 class Body:
     """The bytes of a file from `offset` on.
 
-    `total` is the size of the whole file where that is known. `validator` changes when the file
-    does; None where nothing says so.
+    `total` is the size of the whole file in bytes, if known. `validator` changes with the file;
+    None if the mirror sends none.
     """
 
     blocks: Iterator[bytes]
@@ -40,13 +40,14 @@ class Transport(Protocol):
     """A way to read a file from any offset."""
 
     def open(self, url: str, *, offset: int, validator: str | None) -> AbstractContextManager[Body]:
-        """Open a file at `offset`, or at its beginning when it is not the one of `validator`.
+        """Open a file at `offset`, or at its beginning when `validator` does not match.
 
-        Raises NotThereError, MirrorError, or InterruptedTransferError when trying again may help.
+        Raises NotFoundError, MirrorError, or InterruptedTransferError when another attempt may
+        succeed.
         """
 
 
-class Directory:
+class DirectoryTransport:
     """A mirror on a local or mounted filesystem."""
 
     @contextmanager
@@ -56,7 +57,7 @@ class Directory:
         try:
             file = path.open("rb")
         except FileNotFoundError as error:
-            raise NotThereError(f"there is no {path}", hint="check mirror.url") from error
+            raise NotFoundError(f"there is no {path}", hint="check mirror.url") from error
         except OSError as error:
             raise _unreadable(path, error) from error
         with file:

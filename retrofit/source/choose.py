@@ -1,6 +1,6 @@
-"""Choose the stock image that a build starts from; pure, and every refusal has its reason.
+"""Choose the source image of a build; pure. Every refusal has its reason.
 
-Images of Glance and items of a mirror are chosen by the same rules.
+The same rules choose among images of Glance and items of a mirror.
 """
 
 from __future__ import annotations
@@ -30,31 +30,38 @@ WIDEN = "or widen source.series, source.stream, source.variants or source.owners
 
 @dataclass(frozen=True, kw_only=True)
 class SourceChoice:
-    """The source that a build would start from, and what was passed over."""
+    """The source image of a build, and the images that were rejected.
+
+    `wanted` describes what was looked for, `error` is the reason why nothing could be looked at,
+    and `hint` is the way out when there is no source. `candidates` are all usable images of
+    Glance, the best first, by their properties alone: whether their bytes can be vouched for is
+    `vouched`'s question.
+    """
 
     source: Source | None
     rejected: tuple[Rejection, ...]
     wanted: str
-    trouble: SourceError | None = None
-    way_out: str = f"let the simplestreams synchroniser fetch one of these series, {WIDEN}"
+    error: SourceError | None = None
+    candidates: tuple[Source, ...] = ()
+    hint: str = f"let the simplestreams synchroniser fetch one of these series, {WIDEN}"
 
     def refusal(self) -> SourceError:
-        """Return the error that says what was looked for and what exists, or why nobody knows."""
-        if self.trouble is not None:
-            return self.trouble
+        """Return the error for a choice without source: what was looked for, and what exists."""
+        if self.error is not None:
+            return self.error
         seen = "".join(f"\n  {no.subject}: {no.reason}" for no in self.rejected[:20])
         more = len(self.rejected) - 20
         seen += f"\n  and {more} more" if more > 0 else ""
         return SourceError(
             f"no usable source image: looked for {self.wanted}"
-            + (f"; found{seen}" if seen else "; found no Ubuntu image at all"),
-            hint=self.way_out,
+            + (f"; found{seen}" if seen else "; found no Ubuntu image"),
+            hint=self.hint,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
-    """What may be used, and what the order of preference looks at."""
+    """A usable source, and the facts that order it."""
 
     source: Source
     product: Product
@@ -62,7 +69,7 @@ class _Candidate:
     registered: float
 
     def preference(self, settings: SourceSettings) -> tuple[object, ...]:
-        """Greatest is best; ends in what is unique: the order of a listing never matters."""
+        """Return a unique sort key, greatest is best: the order of a listing never matters."""
         series = [SERIES_RELEASES[name] for name in settings.series].index(self.product.release)
         return (
             -series,
@@ -72,7 +79,8 @@ class _Candidate:
             # One version in two streams: in Glance the order of registration would decide, and a
             # mirror has none.
             self.product.stream == "released",
-            self.registered,
+            # The synchroniser registers a version once; what came later is a copy of it.
+            -self.registered,
             self.source.id,
         )
 
@@ -105,12 +113,12 @@ def choose_source(
 
 
 def choose_item(listing: Listing, settings: SourceSettings) -> SourceChoice:
-    """Pick the best source among what a mirror offers, by the same order as in Glance."""
+    """Pick the best source among a mirror's items, by the same order as in Glance."""
     rejected = set(listing.refused)
     candidates: list[_Candidate] = []
     for item in listing.items:
         product = Product.parse(item.product)
-        refused = _refused_product(product, item.product, settings)
+        refused = refused_product(product, item.product, settings)
         if product is None or refused is not None:
             # Once a product, not once for each of its versions: mirrors have many.
             reason = refused or "it is incomplete"
@@ -122,7 +130,7 @@ def choose_item(listing: Listing, settings: SourceSettings) -> SourceChoice:
         source=choice.source,
         rejected=choice.rejected,
         wanted=f"{choice.wanted}; in {listing.where}",
-        way_out=f"let the mirror carry one of these series, {WIDEN}",
+        hint=f"let the mirror carry one of these series, {WIDEN}",
     )
 
 
@@ -131,13 +139,14 @@ def _best(
 ) -> SourceChoice:
     ordered = sorted(candidates, key=lambda each: each.preference(settings), reverse=True)
     sources = [each.source for each in ordered]
-    passed_over = [
+    second_best = [
         Rejection(subject=source.name, reason=f"{_short(sources[0])} is preferred")
         for source in sources[1:]
     ]
     return SourceChoice(
         source=sources[0] if sources else None,
-        rejected=tuple(sorted((*rejected, *passed_over), key=lambda no: (no.subject, no.reason))),
+        candidates=tuple(sources) if sources and sources[0].image is not None else (),
+        rejected=tuple(sorted((*rejected, *second_best), key=lambda no: (no.subject, no.reason))),
         wanted=_wanted(settings),
     )
 
@@ -160,7 +169,7 @@ def _wanted(settings: SourceSettings) -> str:
 
 
 def _explicit(image: Image, settings: SourceSettings) -> SourceChoice:
-    """Accept the one image that the operator named, with or without the synchroniser's marks."""
+    """Accept the image of `source.image`, with or without the synchroniser's properties."""
     refused = _unusable_bytes(image)
     source = None
     if refused is None:
@@ -186,8 +195,8 @@ def _unusable_bytes(image: Image) -> str | None:
     return None
 
 
-def _refused_product(product: Product | None, name: str, settings: SourceSettings) -> str | None:
-    """Say why a product is not what the settings ask for."""
+def refused_product(product: Product | None, name: str, settings: SourceSettings) -> str | None:
+    """Return why a product does not match the settings; None when it does."""
     if product is None:
         return f"product {name} is not an Ubuntu server product"
     if product.architecture != DEBIAN_ARCHITECTURES[settings.architecture]:
@@ -202,15 +211,15 @@ def _refused_product(product: Product | None, name: str, settings: SourceSetting
 
 
 def _contradiction(image: Image, settings: SourceSettings) -> str | None:
-    """Say why an image's own `architecture` speaks against its product, which was found right."""
+    """Return why an image's own `architecture` contradicts its product; None when it does not."""
     architecture = image.property("architecture")
     if architecture not in {None, settings.architecture}:
-        return f"its property architecture is {architecture}, against its product"
+        return f"its property architecture is {architecture}, which contradicts its product"
     return None
 
 
 def _examine_image(image: Image, settings: SourceSettings, trusted: set[str]) -> _Candidate | str:
-    """Return what the image is, or why it cannot be used."""
+    """Return the image as a candidate, or the reason why it cannot be used."""
     name, version = image.property("product_name"), image.property("version_name")
     item = image.property("item_name") or DISK_ITEMS[0]
     product = Product.parse(name) if name else None
@@ -229,7 +238,7 @@ def _examine_image(image: Image, settings: SourceSettings, trusted: set[str]) ->
         refused = f"item {item} is not a whole disk"
     else:
         refused = (
-            _refused_product(product, name, settings)
+            refused_product(product, name, settings)
             or _contradiction(image, settings)
             or _unusable_bytes(image)
         )

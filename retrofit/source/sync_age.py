@@ -1,4 +1,4 @@
-"""Whether sources still come: a stalled synchroniser, an old source, a series at its end; pure."""
+"""Warnings about the supply of sources: stalled synchroniser, old source, series at its end."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ import re
 from datetime import UTC, date, datetime
 
 from retrofit.config import SourceSettings
+from retrofit.config.numbers import NEVER
 from retrofit.model import Listing, Source, version_key
 
 EOL_NOTICE = 90
-"""Days before a series' end of support from which on it is said."""
+"""Days before a series' end of support from which on there is a warning."""
 
 
-def freshness(
+def sync_warnings(
     source: Source | None,
     newest: Source | None,
     listing: Listing | None,
     settings: SourceSettings,
     now: datetime,
 ) -> list[str]:
-    """Name what is, or will be, amiss with the supply of sources.
+    """Return warnings about the supply of sources; empty when there is nothing to report.
 
-    `source` is what would be used now; `newest` is what the mirror has, by the same rules.
+    `source` is the source that would be used now, `newest` the mirror's, by the same rules. Pure.
     """
-    said = [_stalled(source, newest, now)]
+    warnings = [_stalled(source, newest, now)]
     if source is not None:
-        said += [_too_old(source, settings, now), _near_its_end(source, listing, now)]
-    return [each for each in said if each is not None]
+        warnings += [_too_old(source, settings, now), _near_its_end(source, listing, now)]
+    return [each for each in warnings if each is not None]
 
 
 def version_day(version: str) -> date | None:
-    """Return the day that a version is named after; None for one that is named otherwise."""
+    """Return the date at the beginning of a version's name; None where there is none."""
     match = re.match(r"(20\d\d)(\d\d)(\d\d)(?!\d)", version)
     try:
         return date(*map(int, match.groups())) if match else None
@@ -40,32 +41,32 @@ def version_day(version: str) -> date | None:
 
 
 def _stalled(source: Source | None, newest: Source | None, now: datetime) -> str | None:
-    """Compare what Glance has with what the mirror has."""
+    """Return a warning when the mirror has a newer source than Glance."""
     if newest is None or (source is not None and source.image is None):
         return None
     has = f"the mirror has {_aged(newest, now)}"
     if source is None:
-        return f"{has}, Glance has none: does the synchroniser run, and fetch this series?"
+        return f"{has}, Glance has none: check that the synchroniser runs and fetches this series"
     if newest.os_version != source.os_version:
         return (
             f"{has} of {newest.product}, Glance only {_aged(source, now)} of {source.product}:"
-            " does the synchroniser fetch this series?"
+            " check that the synchroniser fetches this series"
         )
     if version_key(newest.version) > version_key(source.version):
         return (
             f"{has} of {newest.product}, the newest in Glance is {_aged(source, now)}:"
-            " is the synchroniser running?"
+            " check that the synchroniser runs"
         )
     return None
 
 
 def _too_old(source: Source, settings: SourceSettings, now: datetime) -> str | None:
     age = _age(source, now)
-    if age is None or age <= settings.max_age:
+    if age is None or settings.max_age == NEVER or age <= settings.max_age:
         return None
     return (
         f"source {source.version} of {source.product} is {age} days old, more than"
-        f" {settings.max_age} (source.max_age): is the supply of images broken?"
+        f" {settings.max_age} (source.max_age): check the supply of source images"
     )
 
 
@@ -82,15 +83,15 @@ def _near_its_end(source: Source, listing: Listing | None, now: datetime) -> str
 
 
 def _support_end(source: Source, listing: Listing | None) -> date | None:
-    """Return what the stream says, read anew or as it was when the image was synchronised."""
+    """Return the end of support in the stream, read now or at the image's synchronisation."""
     for item in (source.item, *(listing.items if listing is not None else ())):
         if item is not None and item.product == source.product and item.support_eol:
             return item.support_eol
     if source.image is None:
         return None
     try:
-        said = json.loads(source.image.property("simplestreams_metadata") or "{}")
-        return date.fromisoformat(said["support_eol"])
+        metadata = json.loads(source.image.property("simplestreams_metadata") or "{}")
+        return date.fromisoformat(metadata["support_eol"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 

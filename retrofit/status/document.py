@@ -1,26 +1,36 @@
-"""From facts and a clock to the document that everything shows; pure."""
+"""From facts and a clock to the status document; pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from retrofit import __version__
 from retrofit.config import Settings, Target
-from retrofit.overview.facts import CloudFacts, LocalFacts
-from retrofit.overview.words import STATES, State, next_sentence, summary
-from retrofit.times import read_time
+from retrofit.config.numbers import NEVER, days, hours
+from retrofit.plan import ImageState
+from retrofit.runs.report_document import ReportDocument
+from retrofit.status.facts import CloudFacts, LocalFacts
+from retrofit.status.models import (
+    STATES,
+    VERSION,
+    HealthDocument,
+    ImageDocument,
+    NextRunDocument,
+    PauseDocument,
+    PromotedDocument,
+    RunDocument,
+    State,
+    StatusDocument,
+    TargetDetails,
+    TargetStatus,
+)
+from retrofit.status.sentences import next_sentence, summary
+from retrofit.times import days_between, iso
 
-VERSION = 1
-"""Of the form of the document; keys are only added within one."""
-CONCLUSIVE = frozenset({"published", "unchanged", "failed", "waiting"})
-SUCCEEDED = frozenset({"published", "unchanged"})
-BRIEF = ("run_id", "target", "action", "outcome", "reasons", "notes", "source", "image_id", "error")
 
-
-def overview(
+def status_document(
     settings: Settings,
     cloud: Mapping[str, CloudFacts],
     local: Mapping[str, LocalFacts],
@@ -28,245 +38,235 @@ def overview(
     now: datetime,
     host: str,
     since: datetime | None = None,
-    letters: int = 0,
-) -> dict[str, Any]:
-    """Return how all targets stand, as JSON types.
+    undelivered: int = 0,
+) -> StatusDocument:
+    """Return the status of all targets.
 
-    `since` is when the one who looks began to: no success before that is asked for.
+    `since` is when the process that serves the document began: no earlier success is asked for.
     """
-    targets = [
-        {
-            **standing(
-                target,
-                settings,
-                cloud.get(target.name, CloudFacts()),
-                local.get(target.name, LocalFacts()),
-                now=now,
-            ),
-            "amphorae": cloud.get(target.name, CloudFacts()).audit,
-            "runs": [
-                _brief(report, local[target.name])
-                for report in local.get(target.name, LocalFacts()).reports
-            ],
-        }
+    targets = tuple(
+        target_details(
+            target,
+            settings,
+            cloud.get(target.name, CloudFacts()),
+            local.get(target.name, LocalFacts()),
+            now=now,
+        )
         for target in settings.targets
-    ]
-    return {
-        "version": VERSION,
-        "generated_at": _iso(now),
-        "retrofit_version": __version__,
-        "host": host,
-        "health": health(targets, settings, now=now, since=since or now),
-        "undelivered": letters,
-        "targets": targets,
-    }
+    )
+    return StatusDocument(
+        version=VERSION,
+        generated_at=now,
+        retrofit_version=__version__,
+        host=host,
+        health=health(targets, settings, now=now, since=since or now),
+        undelivered=undelivered,
+        targets=targets,
+    )
 
 
-def standing(
+def target_details(
     target: Target, settings: Settings, cloud: CloudFacts, local: LocalFacts, *, now: datetime
-) -> dict[str, Any]:
-    """Return how one target stands, as JSON types: what `retrofit status` shows."""
-    status = {
-        "target": target.name,
-        "cloud": target.cloud.name,
-        "project_id": None,
-        "tag": target.publish.tag,
-        "promoted": None,
-        "octavia_takes": None,
-        "images": None,
-        "warnings": [],
-        "paused": None,
-        "failing": None,
-        **(cloud.status or {}),
-    }
-    promoted, chronicle = _aged(status["promoted"], now), local.chronicle
-    last = next((each for each in local.reports if _is_run(each)), None)
-    document = {
-        **status,
-        "promoted": promoted,
-        "paused": _in_force(status["paused"], now),
-        "asked_at": _iso(cloud.asked_at),
-        "cloud_error": cloud.error,
-        "image_states": None if cloud.status is None else image_states(cloud.images),
-        "running": None
-        if local.going is None
-        else {
-            "run_id": local.going.run_id,
-            "since": _iso(local.going.since),
-            "doing": local.going.doing,
-        },
-        "next_run": _next_run(cloud, local, now),
-        "last_run": last,
-        "last_success_at": _last_success(local),
-        "failing_since": chronicle.failing_since,
-        "run_counts": dict(chronicle.runs),
-        "step_seconds": dict(chronicle.seconds),
-    }
-    states = states_of(document, settings, local, now=now)
-    document["state"], document["states"] = states[0], states
-    document["state_words"] = STATES[states[0]]
-    document["summary"] = summary(document, settings, now=now)
-    return document
+) -> TargetDetails:
+    """Return the status of one target with its amphorae and recent runs."""
+    return TargetDetails(
+        **dict(target_status(target, settings, cloud, local, now=now)),
+        octavia_query=target.octavia.query,
+        image_list=() if cloud.target is None else cloud.target.images,
+        amphorae=cloud.audit,
+        rollover=local.rollover,
+        runs=tuple(
+            run_document(report, local.files.get(report.run_id, ())) for report in local.reports
+        ),
+    )
+
+
+def target_status(
+    target: Target, settings: Settings, cloud: CloudFacts, local: LocalFacts, *, now: datetime
+) -> TargetStatus:
+    """Return the status of one target, as `retrofit status` shows it."""
+    known, history = cloud.target, local.history
+    promoted = None if known is None else _aged(known.promoted, now)
+    paused = None if known is None else _in_force(known.paused, now)
+    success = _last_success(local)
+    states = states_of(
+        target, settings, cloud, local, promoted=promoted, paused=paused, success=success, now=now
+    )
+    stale_after = target.publish.stale_after
+    status = TargetStatus(
+        target=target.name,
+        state=states[0],
+        states=states,
+        state_words=STATES[states[0]],
+        summary="",
+        cloud=target.cloud.name if known is None else known.cloud,
+        project_id=None if known is None else known.project_id,
+        cloud_name=target.cloud.name,
+        region=target.cloud.region,
+        tag=target.publish.tag,
+        stale_after_days=None if stale_after == "never" else stale_after,
+        asked_at=cloud.asked_at,
+        cloud_error=cloud.error,
+        promoted=promoted,
+        octavia_image=None if known is None else known.octavia_image,
+        images=None if known is None else len(known.images),
+        image_states=None if known is None else image_states(known.images),
+        warnings=() if known is None else known.warnings,
+        freshness=cloud.plan.freshness,
+        paused=paused,
+        failing=None if known is None else known.failing,
+        running=local.running,
+        next_run=_next_run(cloud, local, now),
+        last_run=next((report for report in local.reports if report.is_run), None),
+        last_success_at=success,
+        failing_since=history.failing_since,
+        failures_in_row=history.failures_in_row,
+        build_seconds=history.build_seconds,
+        build_durations=history.build_durations,
+        run_counts=history.run_counts,
+        step_seconds=history.step_seconds,
+    )
+    limit = target.publish.stale_after
+    return status.model_copy(update={"summary": summary(status, stale_after=limit, now=now)})
 
 
 def states_of(
-    document: Mapping[str, Any], settings: Settings, local: LocalFacts, *, now: datetime
-) -> list[State]:
-    """Return all states that a target is in, what matters most first."""
-    conclusive = next(
-        (
-            report
-            for report in local.reports
-            if _is_run(report)
-            and report["outcome"] in CONCLUSIVE
-            and (report.get("error") or {}).get("code") != "interrupted"
-        ),
-        None,
+    target: Target,
+    settings: Settings,
+    cloud: CloudFacts,
+    local: LocalFacts,
+    *,
+    promoted: PromotedDocument | None,
+    paused: PauseDocument | None,
+    success: datetime | None,
+    now: datetime,
+) -> tuple[State, ...]:
+    """Return all states that a target is in, the one that matters most first."""
+    conclusive = next((each for each in local.reports if each.is_conclusive), None)
+    outcome = None if conclusive is None else conclusive.outcome
+    known = cloud.asked_at is not None
+    has_run = conclusive is not None or success is not None
+    is_old = promoted is not None and timedelta(days=promoted.age_days) >= days(
+        target.publish.stale_after
     )
-    outcome = None if conclusive is None else conclusive["outcome"]
-    known = document["asked_at"] is not None
-    promoted = document["promoted"]
-    has_run = conclusive is not None or document["last_success_at"] is not None
-    found: list[State] = []
-    if document["running"]:
-        found.append("running")
-    if document["cloud_error"]:
-        found.append("unreachable")
-    if document["paused"]:
-        found.append("paused")
-    if outcome == "failed":
-        found.append("failed")
-    if outcome == "waiting":
-        found.append("waiting")
-    if known and promoted is None:
-        found.append("missing" if has_run else "never_run")
-    if _is_stale(document, settings, has_run=has_run, now=now):
-        found.append("stale")
-    if not known and not found:
-        found.append("unreachable")
-    return found or ["good"]
-
-
-def _is_stale(
-    document: Mapping[str, Any], settings: Settings, *, has_run: bool, now: datetime
-) -> bool:
-    """Say whether what is promoted, or the last success, is too long ago."""
-    promoted = document["promoted"]
-    if promoted and promoted["age_days"] >= settings.notify.too_old:
-        return True
-    success = read_time(document["last_success_at"])
-    limit = timedelta(hours=settings.web.healthy_within)
-    return bool(has_run and not document["paused"] and (success is None or now - success > limit))
+    limit = hours(settings.web.healthy_within)
+    is_late = has_run and not paused and (success is None or now - success > limit)
+    # Another machine may have made the images, or this one lost its records.
+    had_one = has_run or (cloud.target is not None and bool(cloud.target.images))
+    found: dict[State, bool] = {
+        "no_image": known and promoted is None and had_one,
+        "running": local.running is not None,
+        "cloud_unreachable": cloud.error is not None,
+        "paused": paused is not None,
+        "failed": outcome == "failed",
+        "backoff": outcome == "backoff",
+        "never_run": known and promoted is None and not had_one,
+        "stale": is_old or is_late,
+    }
+    states = tuple(state for state, applies in found.items() if applies)
+    return states or (("ok",) if known else ("cloud_unreachable",))
 
 
 def health(
-    targets: Sequence[Mapping[str, Any]], settings: Settings, *, now: datetime, since: datetime
-) -> dict[str, Any]:
-    """Say whether every target had a successful run in time; a paused one is excused."""
-    hours, reasons = settings.web.healthy_within, []
-    for document in targets:
-        success = read_time(document["last_success_at"])
-        # Whoever just began to look has not seen what was forgotten before.
-        if document["paused"] or now - (success or since) <= timedelta(hours=hours):
+    targets: Sequence[TargetStatus], settings: Settings, *, now: datetime, since: datetime
+) -> HealthDocument:
+    """Return whether Octavia finds an image for every target, and runs succeed in time.
+
+    A paused target is excused of runs, not of an image: no load balancer can start without one.
+    """
+    most, reasons = settings.web.healthy_within, []
+    for each in targets:
+        if "no_image" in each.states and each.octavia_image is None:
+            reasons.append(f"{each.target}: Octavia finds no image with the tag {each.tag}")
+        success = each.last_success_at
+        # A worker that just began to look has not seen what was forgotten before.
+        if each.paused or now - (success or since) <= hours(most):
             continue
-        ago = f"since {_iso(success)}" if success else f"since this worker began at {_iso(since)}"
+        ago = f"since {iso(success)}" if success else f"since this worker began at {iso(since)}"
         reasons.append(
-            f"{document['target']}: no successful run {ago}, which is more than {hours} hours"
-            f" ago ({document['summary']})"
+            f"{each.target}: no successful run {ago}, which is more than {most} hours"
+            f" ago ({each.summary})"
         )
-    return {"healthy": not reasons, "reasons": reasons, "healthy_within_hours": hours}
+    return HealthDocument(
+        healthy=not reasons,
+        reasons=tuple(reasons),
+        healthy_within_hours=None if most == NEVER else most,
+    )
 
 
-def image_states(images: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Count amphora images by what they are at present."""
-    counts = Counter({"promoted": 0, "kept": 0, "set_aside": 0, "unfinished": 0, "unusable": 0})
-    for image in images:
-        if image["promoted"]:
-            counts["promoted"] += 1
-        elif image["status"] in {"queued", "saving", "uploading", "importing"}:
-            counts["unfinished"] += 1
-        elif not image["usable"]:
-            counts["unusable"] += 1
-        elif image["set_aside"]:
-            counts["set_aside"] += 1
-        else:
-            counts["kept"] += 1
-    return dict(counts)
+def image_states(images: Iterable[ImageDocument]) -> dict[ImageState, int]:
+    """Count amphora images by their state; every state has a count."""
+    counts = Counter(image.state for image in images)
+    return {state: counts[state] for state in ImageState}
 
 
-def source_published(promoted: Mapping[str, Any] | None) -> datetime | None:
+def source_published(image: ImageDocument) -> datetime | None:
     """Return the day of an image's source: simplestreams versions begin with it."""
-    digits = str((promoted or {}).get("source_version_name") or "")[:8]
+    digits = (image.source_version_name or "")[:8]
     try:
         return datetime.strptime(f"{digits}+0000", "%Y%m%d%z")
     except ValueError:
         return None
 
 
-def _aged(image: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] | None:
-    """Count ages at `now`: what the cloud said may have been some time ago."""
+def run_document(report: ReportDocument, files: Iterable[str]) -> RunDocument:
+    """Return a past run in brief."""
+    return RunDocument(
+        run_id=report.run_id,
+        target=report.target,
+        action=report.action,
+        outcome=report.outcome,
+        by=report.by,
+        order=report.order,
+        reasons=report.reasons,
+        notes=report.notes,
+        source=report.source,
+        image_id=report.image_id,
+        error=report.error,
+        started_at=report.started_at,
+        seconds=round(report.duration.total_seconds(), 1),
+        steps=report.steps,
+        files=tuple(files),
+    )
+
+
+def _aged(image: ImageDocument | None, now: datetime) -> PromotedDocument | None:
+    """Count ages at `now`: the cloud may have been asked some time ago."""
     if image is None:
         return None
-    created, published = read_time(image["created_at"]), source_published(image)
-    return {
-        **image,
-        "age_days": _days(created, now),
-        "source_published_at": _iso(published),
-        "source_age_days": _days(published, now),
-    }
+    published = source_published(image)
+    aged = image.model_copy(update={"age_days": _days(image.created_at, now)})
+    return PromotedDocument(
+        **dict(aged),
+        source_published_at=published,
+        source_age_days=None if published is None else _days(published, now),
+    )
 
 
-def _next_run(cloud: CloudFacts, local: LocalFacts, now: datetime) -> dict[str, Any]:
-    schedule, planned = local.schedule or {}, cloud.plan or {}
-    keys = ("action", "reasons", "notes", "source", "promote", "demote", "retire", "held_back_by")
-    document = {
-        "at": _iso(read_time(schedule.get("next_run"))),
-        "trigger": schedule.get("trigger"),
-        **{key: planned.get(key) for key in keys},
-        "error": planned.get("error"),
-    }
-    return {**document, "sentence": next_sentence(document, now=now)}
+def _next_run(cloud: CloudFacts, local: LocalFacts, now: datetime) -> NextRunDocument:
+    schedule = local.schedule
+    at = None if schedule is None else schedule.next_run
+    return NextRunDocument(
+        **dict(cloud.plan),
+        at=at,
+        trigger=None if schedule is None else schedule.trigger,
+        sentence=next_sentence(cloud.plan, at=at, now=now),
+    )
 
 
-def _last_success(local: LocalFacts) -> str | None:
-    """Return when a run last succeeded, from the record or else from the logs that are kept."""
-    if local.chronicle.last_success_at:
-        return _iso(read_time(local.chronicle.last_success_at))
-    found = (each for each in local.reports if _is_run(each) and each["outcome"] in SUCCEEDED)
-    report = next(found, None)
-    begun = None if report is None else read_time(report["started_at"])
-    return None if begun is None or report is None else _iso(begun + _length(report))
+def _last_success(local: LocalFacts) -> datetime | None:
+    """Return when a run last succeeded, from the history or else from the logs that are kept."""
+    if local.history.last_success_at:
+        return local.history.last_success_at
+    report = next((each for each in local.reports if each.is_success), None)
+    return None if report is None else report.started_at + report.duration
 
 
-def _brief(report: Mapping[str, Any], local: LocalFacts) -> dict[str, Any]:
-    begun = read_time(report["started_at"])
-    return {
-        **{key: report.get(key) for key in BRIEF},
-        "action": report.get("action") or "run",
-        "started_at": _iso(begun),
-        "seconds": round(_length(report).total_seconds(), 1),
-        "steps": [{"name": step["name"], "seconds": step["seconds"]} for step in report["steps"]],
-        "files": list(local.files.get(report["run_id"], ())),
-    }
-
-
-def _length(report: Mapping[str, Any]) -> timedelta:
-    return timedelta(seconds=sum(step["seconds"] for step in report["steps"]))
-
-
-def _in_force(pause: Mapping[str, Any] | None, now: datetime) -> Mapping[str, Any] | None:
+def _in_force(pause: PauseDocument | None, now: datetime) -> PauseDocument | None:
     """Drop a pause that ended since the cloud was asked."""
-    until = read_time((pause or {}).get("until"))
-    return None if until is not None and until <= now else pause
+    ended = pause is not None and pause.until is not None and pause.until <= now
+    return None if ended else pause
 
 
-def _is_run(report: Mapping[str, Any]) -> bool:
-    return bool(report.get("action", "run") == "run")
-
-
-def _days(then: datetime | None, now: datetime) -> float | None:
-    return None if then is None else round((now - then).total_seconds() / 86400, 1)
-
-
-def _iso(when: datetime | None) -> str | None:
-    return None if when is None else when.astimezone(UTC).isoformat(timespec="seconds")
+def _days(then: datetime, now: datetime) -> float:
+    return days_between(then, now)

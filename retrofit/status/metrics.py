@@ -1,285 +1,247 @@
-"""From the overview to numbers for Prometheus; pure but for the textfile.
+"""From the status document to numbers for Prometheus; pure.
 
-Times are given as Unix timestamps, as Prometheus wants them, so that they stay true however old
-the sample is; the ages beside them are of the moment when the document was made.
+Times are Unix timestamps, as Prometheus wants them, so that they stay true however old the sample
+is; the ages beside them are of the moment when the document was made.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from retrofit.errors import ConfigError
-from retrofit.overview.words import STATES
+from retrofit.plan import ImageState
+from retrofit.plan.image_state import REJECTED_STATES
+from retrofit.status.fleet_metrics import of_amphorae
+from retrofit.status.models import STATES, StatusDocument, TargetDetails
+from retrofit.status.rollover_metrics import of_rollovers
+from retrofit.status.run_metrics import of_runs
+from retrofit.status.samples import (
+    beside,
+    gauge,
+    of,
+    seconds,
+    timestamp,
+    with_old,
+)
+from retrofit.times import read_time
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OUTCOMES = ("published", "unchanged", "failed", "busy", "paused", "waiting")
-SECONDS_A_DAY = 86400
+OLD_STATES = {
+    "ok": "good",
+    "no_image": "missing",
+    "cloud_unreachable": "unreachable",
+    "backoff": "waiting",
+}
+OLD_IMAGE_STATES: Mapping[str, frozenset[ImageState]] = {
+    "kept": frozenset({ImageState.DEMOTED, ImageState.READY, ImageState.HIDDEN}),
+    "set_aside": REJECTED_STATES,
+}
+"""Label values of 0.1, which are exported beside those of today through 0.2: rules elsewhere use
+them. A sum over all values of such a label counts these twice."""
 
 
-def exposition(document: Mapping[str, Any]) -> bytes:
-    """Return the metrics of an overview in Prometheus' text format."""
+def exposition(document: StatusDocument) -> bytes:
+    """Return the metrics of a status document in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Document(document))
     return generate_latest(registry)
 
 
-def write_textfile(document: Mapping[str, Any], path: Path) -> None:
-    """Write the metrics so that a reader finds all or nothing of them. Raises ConfigError."""
-    try:
-        # A new file, of a name that nobody knows before: the directory may be another user's, and a
-        # link that waits there would lead our writing to any file of this machine. node_exporter
-        # reads *.prom alone, and never sees this one.
-        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        partial = Path(name)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(exposition(document))
-                os.fchmod(file.fileno(), 0o644)  # node_exporter is another user
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}",
-            hint="make its directory, or set metrics.textfile",
-        ) from error
-
-
 class _Document(Collector):
-    """Turns a document into metrics whenever it is asked."""
+    """Turns a document into metrics."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: StatusDocument) -> None:
         self._document = document
 
     def collect(self) -> Iterator[Metric]:
         document = self._document
-        yield _gauge(
+        yield gauge(
             "retrofit_build_info",
             "Version of retrofit.",
-            [({"version": document["retrofit_version"]}, 1)],
+            [({"version": document.retrofit_version}, 1)],
         )
-        yield _gauge(
+        yield gauge(
             "retrofit_healthy",
-            "1 while every target that is not paused had a successful run in time.",
-            [({}, document["health"]["healthy"])],
+            "1 while Octavia finds an image for every target, and each that is not paused had a"
+            " successful run in time.",
+            [({}, document.health.healthy)],
         )
-        yield _gauge(
+        hours = document.health.healthy_within_hours
+        yield gauge(
+            "retrofit_healthy_within_seconds",
+            "How long a target may be without a successful run: web.healthy_within.",
+            [({}, None if hours is None else hours * 3600)],
+        )
+        yield gauge(
             "retrofit_overview_timestamp_seconds",
-            "When these metrics were put together.",
-            [({}, _timestamp(document["generated_at"]))],
+            "When these metrics were made.",
+            [({}, document.generated_at.timestamp())],
         )
-        yield _gauge(
+        yield gauge(
             "retrofit_undelivered_notifications",
-            "Changes of state that nobody has been told of yet.",
-            [({}, document["undelivered"])],
+            "Notifications that are queued, and not yet delivered.",
+            [({}, document.undelivered)],
         )
-        yield from _of_targets(document["targets"])
-        yield from _of_runs(document["targets"])
-        yield from _of_amphorae(document["targets"])
+        yield from _of_targets(document.targets)
+        yield from _of_packages(document.targets)
+        yield from of_runs(document.targets)
+        yield from of_amphorae(document.targets)
+        yield from of_rollovers(document.targets)
 
 
-def _of_targets(targets: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    simple: dict[str, tuple[str, Callable[[Mapping[str, Any]], float | None]]] = {
+def _of_targets(targets: Sequence[TargetDetails]) -> Iterator[Metric]:
+    simple: dict[str, tuple[str, Callable[[TargetDetails], float | None]]] = {
         "retrofit_promoted_image_created_timestamp_seconds": (
             "When the promoted image was created.",
-            lambda each: _timestamp(_of(each["promoted"], "created_at")),
+            lambda each: timestamp(each.promoted.created_at if each.promoted else None),
         ),
         "retrofit_promoted_image_age_seconds": (
             "Age of the promoted image.",
-            lambda each: _seconds(_of(each["promoted"], "age_days")),
+            lambda each: seconds(each.promoted.age_days if each.promoted else None),
         ),
         "retrofit_source_published_timestamp_seconds": (
-            "Day of the promoted image's source, as its version says.",
-            lambda each: _timestamp(_of(each["promoted"], "source_published_at")),
+            "Day of the promoted image's source, by its version.",
+            lambda each: timestamp(each.promoted.source_published_at if each.promoted else None),
         ),
         "retrofit_source_age_seconds": (
             "Age of the promoted image's source.",
-            lambda each: _seconds(_of(each["promoted"], "source_age_days")),
+            lambda each: seconds(each.promoted.source_age_days if each.promoted else None),
+        ),
+        "retrofit_promoted_timestamp_seconds": (
+            "When the promoted image was promoted.",
+            lambda each: timestamp(
+                read_time(each.promoted.retrofit_promoted_at) if each.promoted else None
+            ),
+        ),
+        "retrofit_stale_after_seconds": (
+            "Age from which the promoted image counts as stale: publish.stale_after.",
+            lambda each: seconds(each.stale_after_days),
         ),
         "retrofit_image_promoted": (
             "1 while an image of the target is promoted.",
-            lambda each: None if each["asked_at"] is None else each["promoted"] is not None,
+            lambda each: None if each.asked_at is None else each.promoted is not None,
         ),
         "retrofit_paused": (
             "1 while the target is paused.",
-            lambda each: None if each["asked_at"] is None else each["paused"] is not None,
+            lambda each: None if each.asked_at is None else each.paused is not None,
+        ),
+        "retrofit_paused_since_timestamp_seconds": (
+            "When the target was paused; no sample where it is not.",
+            lambda each: timestamp(each.paused.since if each.paused else None),
         ),
         "retrofit_lock_held": (
-            "1 while a run of the target goes on on this machine.",
-            lambda each: each["running"] is not None,
+            "1 while a run of the target is in progress on this machine.",
+            lambda each: each.running is not None,
+        ),
+        "retrofit_run_started_timestamp_seconds": (
+            "When the run in progress on this machine began.",
+            lambda each: timestamp(each.running.since if each.running else None),
         ),
         "retrofit_next_run_timestamp_seconds": (
             "When the worker runs the target next.",
-            lambda each: _timestamp(each["next_run"]["at"]),
+            lambda each: timestamp(each.next_run.at),
         ),
         "retrofit_cloud_up": (
             "1 while the cloud answers.",
-            lambda each: each["asked_at"] is not None and each["cloud_error"] is None,
+            lambda each: each.asked_at is not None and each.cloud_error is None,
         ),
         "retrofit_cloud_asked_timestamp_seconds": (
             "When the cloud last answered.",
-            lambda each: _timestamp(each["asked_at"]),
+            lambda each: timestamp(each.asked_at),
         ),
     }
     for name, (text, value) in simple.items():
-        yield _gauge(name, text, [({"target": each["target"]}, value(each)) for each in targets])
-    yield _gauge(
+        yield gauge(name, text, [(of(each), value(each)) for each in targets])
+    yield gauge(
         "retrofit_target_state",
-        "1 for the state that the status page shows, 0 for the others.",
+        f"1 for the state that the status page shows, 0 for the others. {beside(OLD_STATES)}",
         [
-            ({"target": each["target"], "state": state}, each["state"] == state)
+            (of(each, state=label), each.state == state)
             for each in targets
             for state in STATES
+            for label in with_old(state, OLD_STATES)
         ],
     )
-    yield _gauge(
+    yield gauge(
         "retrofit_images",
-        "Amphora images of the target in Glance.",
+        "Amphora images of the target in Glance. Through 0.2 the values of 0.1 are exported too:"
+        " kept for demoted, ready and hidden, set_aside for rejected, untagged and"
+        " demotion_pending.",
         [
-            ({"target": each["target"], "state": state}, count)
+            (of(each, state=label), count)
             for each in targets
-            for state, count in (each["image_states"] or {}).items()
+            for label, count in _image_counts(each.image_states or {}).items()
         ],
     )
-    yield _gauge(
+    yield gauge(
         "retrofit_promoted_image_info",
-        "What is promoted.",
+        "The promoted image.",
         [
             (
                 {
-                    "target": each["target"],
-                    "image_id": image["id"],
-                    "name": image["name"],
-                    "source_product": image["source_product_name"] or "",
-                    "source_version": image["source_version_name"] or "",
-                    "haproxy_version": image["haproxy_version"] or "",
-                    "amphora_agent_version": image["amphora_agent_version"] or "",
-                    "kernel_version": image["kernel_version"] or "",
-                    "verification": image["retrofit_verification"] or "",
+                    **of(each),
+                    "image_id": image.id,
+                    "name": image.name,
+                    "source_product": image.source_product_name or "",
+                    "source_version": image.source_version_name or "",
+                    "haproxy_version": image.haproxy_version or "",
+                    "amphora_agent_version": image.amphora_agent_version or "",
+                    "kernel_version": image.kernel_version or "",
+                    "verification": image.retrofit_verification or "",
                 },
                 1,
             )
             for each in targets
-            if (image := each["promoted"])
+            if (image := each.promoted)
         ],
     )
 
 
-def _of_runs(targets: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    yield _gauge(
-        "retrofit_last_success_timestamp_seconds",
-        "When a run of the target last succeeded.",
-        [({"target": each["target"]}, _timestamp(each["last_success_at"])) for each in targets],
-    )
-    yield _gauge(
-        "retrofit_last_run_timestamp_seconds",
-        "When the last run of the target began.",
+def _of_packages(targets: Sequence[TargetDetails]) -> Iterator[Metric]:
+    known = [(of(each), each.freshness) for each in targets if each.freshness is not None]
+    yield gauge(
+        "retrofit_updates_pending",
+        "Packages of the promoted image that are newer in the archive: security fixes, others,"
+        " those that only a newer source image brings, and Python distributions of the agent.",
         [
-            ({"target": each["target"]}, _timestamp(_of(each["last_run"], "started_at")))
-            for each in targets
+            ({**labels, "kind": kind}, len(updates))
+            for labels, freshness in known
+            if freshness.checked_at is not None
+            for kind, updates in (
+                ("security", freshness.security),
+                ("other", freshness.other),
+                ("held", freshness.held),
+                ("agent", freshness.agent),
+            )
         ],
     )
-    yield _gauge(
-        "retrofit_last_run_outcome",
-        "1 for the outcome of the target's last run, 0 for the others.",
+    yield gauge(
+        "retrofit_security_update_first_seen_timestamp_seconds",
+        "When the oldest security fix that the promoted image lacks was seen first.",
         [
-            ({"target": each["target"], "outcome": outcome}, each["last_run"]["outcome"] == outcome)
-            for each in targets
-            if each["last_run"]
-            for outcome in OUTCOMES
+            (labels, min(seen).timestamp())
+            for labels, freshness in known
+            if (seen := [fix.since for fix in freshness.fixes if fix.since is not None])
         ],
     )
-    yield _gauge(
-        "retrofit_step_duration_seconds",
-        "How long each step took when a run last came to it.",
+    yield gauge(
+        "retrofit_archive_checked_timestamp_seconds",
+        "When the package archive last answered.",
         [
-            ({"target": each["target"], "step": step}, seconds)
-            for each in targets
-            for step, seconds in each["step_seconds"].items()
+            (labels, freshness.checked_at.timestamp())
+            for labels, freshness in known
+            if freshness.checked_at is not None
         ],
     )
-    runs = CounterMetricFamily(
-        "retrofit_runs", "Runs that ended on this machine.", labels=["target", "outcome"]
-    )
-    for each in targets:
-        for outcome in OUTCOMES:
-            runs.add_metric([each["target"], outcome], each["run_counts"].get(outcome, 0))
-    yield runs
 
 
-def _of_amphorae(targets: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    audits = [(each["target"], each["amphorae"]) for each in targets if each["amphorae"]]
-    answered = [(target, audit) for target, audit in audits if audit["octavia"]["answers"]]
-    yield _gauge(
-        "retrofit_octavia_answers",
-        "1 while Octavia tells which images its amphorae run on.",
-        [({"target": target}, audit["octavia"]["answers"]) for target, audit in audits],
-    )
-    images = [
-        ({"target": target, "image_id": image["id"]}, image)
-        for target, audit in answered
-        for image in audit["images"]
-    ]
-    yield _gauge(
-        "retrofit_amphorae",
-        "Amphorae that run on an image.",
-        [(labels, image["amphorae"]) for labels, image in images],
-    )
-    yield _gauge(
-        "retrofit_amphora_image_created_timestamp_seconds",
-        "When an image that amphorae may run on was created.",
-        [(labels, _timestamp(image["created_at"])) for labels, image in images],
-    )
-    yield _gauge(
-        "retrofit_amphora_image_age_seconds",
-        "Age of an image that amphorae may run on.",
-        [(labels, _seconds(image["age_days"])) for labels, image in images],
-    )
-    yield _gauge(
-        "retrofit_outdated_amphorae",
-        "Amphorae that run on another image than the promoted one.",
-        [({"target": target}, outdated(audit)) for target, audit in answered],
-    )
-    yield _gauge(
-        "retrofit_outdated_load_balancers",
-        "Load balancers that run, in part at least, on another image than the promoted one.",
-        [({"target": target}, len(audit["failover"])) for target, audit in answered],
-    )
-
-
-def outdated(audit: Mapping[str, Any]) -> int:
-    """Count the amphorae on other images than the promoted one."""
-    return sum(image["amphorae"] for image in audit["images"] if not image["promoted"])
-
-
-def _gauge(
-    name: str, text: str, samples: Iterable[tuple[Mapping[str, str], float | None]]
-) -> GaugeMetricFamily:
-    """Make a gauge; what is not known is no sample."""
-    known = [(labels, value) for labels, value in samples if value is not None]
-    family = GaugeMetricFamily(name, text, labels=list(known[0][0]) if known else [])
-    for labels, value in known:
-        family.add_metric(list(labels.values()), float(value))
-    return family
-
-
-def _of(record: Mapping[str, Any] | None, key: str) -> Any:
-    return None if record is None else record.get(key)
-
-
-def _timestamp(text: str | None) -> float | None:
-    return None if text is None else datetime.fromisoformat(text).timestamp()
-
-
-def _seconds(days: float | None) -> float | None:
-    return None if days is None else days * SECONDS_A_DAY
+def _image_counts(states: Mapping[ImageState, int]) -> dict[str, int]:
+    old = {
+        label: sum(states.get(state, 0) for state in those)
+        for label, those in OLD_IMAGE_STATES.items()
+        if states
+    }
+    return {**{state.value: count for state, count in states.items()}, **old}

@@ -1,4 +1,11 @@
-"""A limit on how long a block may wait, whatever it waits in."""
+"""A limit on how long a block may wait, whatever it waits in.
+
+A watchdog process could do without signals and exceptions from another thread, but it can only end
+a whole command. These limits end one request, which is repeated, or one check, which is reported as
+failed. Only runs of timer and worker have a process that watches them (`schedule.time_limit`); a
+command by hand has none, nor have the worker's own threads, which ask the cloud for the status
+page: there a response that trickles would keep a target's status as it is for good.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +19,41 @@ from types import FrameType
 
 SOONEST = 0.001
 """Seconds: a timer of none would never go off."""
+START_TIMEOUT = 5.0
+"""Seconds in which any thread has long started; an interrupted start stays on the list."""
 
 
 @contextmanager
 def deadline(seconds: float, *, missing: str = "no whole answer") -> Iterator[None]:
-    """Raise TimeoutError in the block when it lasts longer than `seconds`; says what is `missing`.
+    """Raise TimeoutError in the block when it lasts longer than `seconds`; names what is `missing`.
 
-    Limits of sockets begin anew with every byte; this one does not. Of blocks within each other
-    the nearest deadline counts. It goes off once: who catches that has no limit any more.
+    The timeout of a socket starts again with every byte; this one does not. Of nested blocks the
+    nearest deadline counts.
 
-    No signal reaches other threads than the main one. There the error comes when what the block
-    waits in comes back to Python, as sockets with a limit of their own do.
+    No signal reaches other threads than the main one. There the error is raised when what the
+    block waits in returns to Python, as sockets with a timeout of their own do.
     """
     in_main = threading.current_thread() is threading.main_thread()
     with (_by_signal if in_main else _by_timer)(max(seconds, SOONEST), missing):
         yield
 
 
+class _OutOfTimeError(BaseException):
+    """Ends a block, and becomes a TimeoutError at its end.
+
+    No Exception, and so no OSError: keystoneauth takes a TimeoutError for one way of many to log in
+    that does not work, and tries the next one, which has no limit any more.
+    """
+
+
 @contextmanager
 def _by_signal(seconds: float, missing: str) -> Iterator[None]:
     over = False
+    ours = _OutOfTimeError()
 
     def end(_number: int, _frame: FrameType | None) -> None:
         if not over:
-            raise TimeoutError(f"{missing} within {seconds:g} seconds")
+            raise ours
 
     left, _ = signal.getitimer(signal.ITIMER_REAL)
     if 0 < left <= seconds:
@@ -46,6 +64,10 @@ def _by_signal(seconds: float, missing: str) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except _OutOfTimeError as error:
+        if error is not ours:
+            raise  # it is of a block around this one
+        raise _exceeded(seconds, missing) from error
     finally:
         over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -55,11 +77,8 @@ def _by_signal(seconds: float, missing: str) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(left, SOONEST))
 
 
-class _OutOfTimeError(TimeoutError):
-    """Raised in a thread by another one, which can name a class and nothing more."""
-
-    def __str__(self) -> str:
-        return "no whole answer in time"
+def _exceeded(seconds: float, missing: str) -> TimeoutError:
+    return TimeoutError(f"{missing} within {seconds:g} seconds")
 
 
 @contextmanager
@@ -77,25 +96,45 @@ def _by_timer(seconds: float, missing: str) -> Iterator[None]:
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
-    timer.start()
     try:
-        yield
+        try:
+            with gate:  # Thread.start does not survive an exception from its own thread
+                timer.start()
+            yield
+        except _OutOfTimeError:
+            arrived = sent
+            raise
+        finally:
+            over = True  # first: from here on anything may be interrupted by a block around this
+            timer.cancel()
+            with gate:
+                pass  # what is being sent is sent
+            if sent and not arrived:
+                # Where the block ended meanwhile, it must not come to what follows.
+                _raise_in(thread, None)
     except _OutOfTimeError as error:
         if not sent:
             raise  # it is of a block around this one
-        arrived = True
-        raise TimeoutError(f"{missing} within {seconds:g} seconds") from error
-    finally:
-        timer.cancel()
-        with gate:
-            over = True
-        if sent and not arrived:
-            # Where the block ended meanwhile, it must not come to what follows.
-            _raise_in(thread, None)
+        raise _exceeded(seconds, missing) from error
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Have an error raised in a thread, or take back what was not raised yet."""
+    """Have an error raised in a thread, or take back what was not raised yet.
+
+    A thread that is just being started has its parent's identity for a moment, up to Python 3.11:
+    the error would end that one, and the parent would wait for it for ever.
+    """
+    patience = time.monotonic() + START_TIMEOUT
+    while True:
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            # Under this lock no thread begins to start.
+            if not threading._limbo or time.monotonic() > patience:  # type: ignore[attr-defined]
+                _set_error(thread, error)
+                return
+        time.sleep(SOONEST)
+
+
+def _set_error(thread: int, error: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
     )

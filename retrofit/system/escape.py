@@ -1,16 +1,15 @@
-"""What others wrote, as text that does nothing to a terminal but be read."""
+"""Text of others, made harmless for a terminal."""
 
 from __future__ import annotations
 
 LAYOUT = "\n\t"
 
 
-def visible(text: str) -> str:
-    """Write out every character that is not seen, but line ends and tabs, as Python escapes it.
+def escaped(text: str) -> str:
+    """Return the text with unprintable characters, but line ends and tabs, as Python's escapes.
 
-    Names, properties and messages come from whoever can write into Glance, Octavia or a mirror. A
-    terminal obeys control characters of C0 and C1, and shows text in another order after marks of
-    direction.
+    Names, properties and messages come from all who can write into Glance, Octavia or a mirror. A
+    terminal obeys control characters of C0 and C1, and marks of direction reorder what it shows.
     """
     if text.isprintable():
         return text

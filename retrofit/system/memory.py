@@ -1,4 +1,4 @@
-"""How much memory this process and what it starts may still take."""
+"""Memory that this process and its children may still take."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ GROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The machine's memory, and what is left of it for us, in bytes."""
+    """The machine's memory, and what is left of it for this process, in bytes."""
 
     total: int
     available: int
 
 
 def memory() -> Memory:
-    """Ask the kernel, and the control groups that we are in."""
+    """Return what the kernel and our control groups report."""
     fields = dict(
         line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
     )
@@ -27,7 +27,7 @@ def memory() -> Memory:
 
 
 def _left_in_groups() -> Iterator[int]:
-    """Yield what each group leaves that limits its memory (cgroup v2), the inner one first."""
+    """Yield what is left in each control group with a limit (cgroup v2), the inner one first."""
     try:
         group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
     except OSError:

@@ -4,52 +4,45 @@ from __future__ import annotations
 
 import os
 import selectors
-import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import structlog
 
-from retrofit.confined import program_of
 from retrofit.errors import RetrofitError
-from retrofit.interrupts import uninterrupted
+from retrofit.system.sandbox import program_name
+from retrofit.system.signals import uninterrupted
+from retrofit.system.tied import reason_not_started
 
 log = structlog.get_logger(__name__)
 
 Child = subprocess.Popen[bytes]
-"""A running command, for those who may not import subprocess."""
+"""A running command; other modules do not import subprocess."""
 
 TERM_GRACE = 60.0
 """Seconds between TERM and KILL: disk-image-create needs them to unmount."""
-
-
 KILL_WAIT = 10.0
 LOG_CHUNK = 64 * 1024
-LONGEST_LINE = 64 * 1024
-MOST_OUTPUT = 64 * 1024 * 1024
-"""Bytes that a long command may print into its log; a build prints some MiB."""
 MOST_ANSWER = 16 * 1024 * 1024
-"""Bytes that a short command may print: what it says of a hostile image has no end of its own."""
+"""Bytes that a short command may print: a hostile image can make its output endless."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """What a command that succeeded printed."""
+    """The output of a command that succeeded."""
 
     stdout: str
     stderr: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """How a command ended that may fail, and what it answered on stdout."""
+class Result:
+    """The exit code and stdout of a command that may fail."""
 
     returncode: int
     stdout: str
@@ -75,7 +68,7 @@ class OutOfTimeError(CommandError):
     """A command was stopped by its time limit, in seconds."""
 
     def __init__(self, argv: Sequence[str], timeout: float) -> None:
-        message = f"{program_of(argv)} did not finish within {timeout:g} s"
+        message = f"{program_name(argv)} did not finish within {timeout:g} s"
         super().__init__(argv, message, returncode=None)
 
 
@@ -83,16 +76,21 @@ class TooMuchOutputError(CommandError):
     """A command was stopped as it printed more than the limit, in bytes."""
 
     def __init__(self, argv: Sequence[str], most: int) -> None:
-        message = f"{program_of(argv)} printed more than {most >> 20} MiB"
+        message = f"{program_name(argv)} printed more than {most >> 20} MiB"
         super().__init__(argv, message, returncode=None)
 
 
-def _failure(argv: Sequence[str], returncode: int, stderr: str) -> CommandError:
+def command_failure(argv: Sequence[str], returncode: int, stderr: str) -> CommandError:
+    """Return the error of a command that ended with another exit code than 0."""
+    reason = reason_not_started(argv, returncode, stderr)
+    if reason is not None:
+        message = f"cannot start {program_name(argv)}: {reason}"
+        return CommandError(argv, message, returncode=None)
     how = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
-    said = stderr.strip().splitlines()
-    tail = f": {said[-1]}" if said else ""
+    lines = stderr.strip().splitlines()
+    tail = f": {lines[-1]}" if lines else ""
     return CommandError(
-        argv, f"{program_of(argv)} failed with {how}{tail}", returncode=returncode, stderr=stderr
+        argv, f"{program_name(argv)} failed with {how}{tail}", returncode=returncode, stderr=stderr
     )
 
 
@@ -108,48 +106,52 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: bytes | None = None,
+    keep_open: Sequence[int] = (),
 ) -> Completed:
     """Run a short command to its end.
 
-    `timeout` is in seconds; `env` replaces the environment (None inherits it).
+    `timeout` is in seconds; `env` replaces the environment (None inherits it); `keep_open` are
+    descriptors of ours that the command finds open under the same numbers.
     Raises CommandError when it cannot start, exits non-zero, runs out of time, or prints more than
     `MOST_ANSWER` bytes.
     """
     words = [str(word) for word in argv]
-    with _started(words, env=env, cwd=cwd, stdin=stdin is not None, merged_into=None) as child:
+    with started(
+        words, env=env, cwd=cwd, stdin=stdin is not None, merged_into=None, keep_open=keep_open
+    ) as child:
         out, err = _converse(child, words, stdin or b"", timeout=timeout)
     stderr = err.decode(errors="replace")
     if child.returncode != 0:
-        raise _failure(words, child.returncode, stderr)
+        raise command_failure(words, child.returncode, stderr)
     return Completed(stdout=out.decode(errors="replace"), stderr=stderr)
 
 
 def _converse(
-    child: Child, words: list[str], told: bytes, *, timeout: float
+    child: Child, words: list[str], stdin: bytes, *, timeout: float
 ) -> tuple[bytes, bytes]:
-    """Tell a child what its stdin holds, and return what it printed to stdout and stderr.
+    """Write a child's stdin, and return its stdout and stderr.
 
-    Popen.communicate would collect any amount. Raises OutOfTimeError, TooMuchOutputError.
+    Popen.communicate has no limit on output. Raises OutOfTimeError, TooMuchOutputError.
     """
     deadline = time.monotonic() + timeout
     out, err = bytearray(), bytearray()
     with selectors.DefaultSelector() as ready:
-        speaking = 0
-        for stream, heard in ((child.stdout, out), (child.stderr, err)):
+        still_open = 0
+        for stream, buffer in ((child.stdout, out), (child.stderr, err)):
             if stream is not None:
-                ready.register(stream, selectors.EVENT_READ, heard)
-                speaking += 1
+                ready.register(stream, selectors.EVENT_READ, buffer)
+                still_open += 1
         if child.stdin is not None:
             os.set_blocking(child.stdin.fileno(), False)
             ready.register(child.stdin, selectors.EVENT_WRITE)
-        while speaking:
+        while still_open:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise OutOfTimeError(words, timeout)
             for key, _ in ready.select(left):
                 if key.fileobj is child.stdin:
-                    told = _write_some(key.fd, told)
-                    if not told:
+                    stdin = _write_some(key.fd, stdin)
+                    if not stdin:
                         ready.unregister(child.stdin)
                         child.stdin.close()
                     continue
@@ -157,7 +159,7 @@ def _converse(
                 key.data.extend(piece)
                 if not piece:
                     ready.unregister(key.fileobj)
-                    speaking -= 1
+                    still_open -= 1
             if len(out) + len(err) > MOST_ANSWER:
                 raise TooMuchOutputError(words, MOST_ANSWER)
     try:
@@ -168,7 +170,7 @@ def _converse(
 
 
 def _write_some(pipe: int, data: bytes) -> bytes:
-    """Write what a pipe takes now, and return the rest: none when nobody reads."""
+    """Write what a pipe accepts now, and return the rest; nothing when its reader is gone."""
     try:
         return data[os.write(pipe, data[:LOG_CHUNK]) :]
     except BlockingIOError:
@@ -177,150 +179,26 @@ def _write_some(pipe: int, data: bytes) -> bytes:
         return b""
 
 
-def run_answering(
+def run_with_our_stderr(
     argv: Sequence[str | Path],
     *,
     timeout: float,
     on_start: Callable[[Child], None],
     stdin: bytes | None = None,
-) -> Answer:
-    """Run a command that tells its story on our stderr, and answers on stdout and by its exit code.
+) -> Result:
+    """Run a command that logs to our stderr; return its exit code and stdout.
 
     `timeout` is in seconds; `on_start` gets the child, for another thread to `stop` it.
-    Raises CommandError when it cannot start, runs out of time, or answers more than `MOST_ANSWER`
+    Raises CommandError when it cannot start, runs out of time, or prints more than `MOST_ANSWER`
     bytes.
     """
     words = [str(word) for word in argv]
-    with _started(
+    with started(
         words, env=None, cwd=None, stdin=stdin is not None, merged_into=None, stderr=None
     ) as child:
         on_start(child)
         out, _ = _converse(child, words, stdin or b"", timeout=timeout)
-    return Answer(returncode=child.returncode, stdout=out.decode(errors="replace"))
-
-
-def run_logged(
-    argv: Sequence[str | Path],
-    *,
-    log_file: Path,
-    timeout: float,
-    env: Mapping[str, str],
-    cwd: Path | None = None,
-    on_line: Callable[[str], None] | None = None,
-    lifeline: bool = False,
-    most: int = MOST_OUTPUT,
-) -> None:
-    """Run a long command with everything it prints appended to `log_file`, `most` bytes at most.
-
-    `timeout` is in seconds; `on_line` sees each line as it is printed, without its end.
-    On any way out that is not the command's own end (either limit, Ctrl-C, SIGTERM turned into an
-    exception), its process group gets TERM and `TERM_GRACE` seconds before KILL.
-    With `lifeline` its stdin is a pipe that ends when it shall stop, or when this process is gone:
-    that reaches a command which runs as another user, where signals may not.
-    Raises CommandError as `run` does, TooMuchOutputError, and for a log that cannot be written.
-    """
-    words = [str(word) for word in argv]
-    with ExitStack() as files:
-        try:
-            sink = files.enter_context(log_file.open("ab", buffering=0))
-            sink.write(f"$ {shlex.join(words)}\n".encode())
-            follow = files.enter_context(log_file.open("rb"))
-            # Before the command starts, or its first lines would be passed over.
-            follow.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise CommandError(
-                words, f"cannot write {log_file}: {error.strerror}", returncode=None
-            ) from error
-        log = _Log(sink, largest=follow.tell() + most)
-        with _started(words, env=env, cwd=cwd, stdin=lifeline, merged_into=sink.fileno()) as child:
-            try:
-                _follow(child, follow, log, words, timeout=timeout, most=most, on_line=on_line)
-            finally:
-                # It, and what it leaves behind, may print on until it has stopped.
-                stop(child, meanwhile=log.cut)
-                log.cut()
-    if child.returncode != 0:
-        raise _failure(words, child.returncode, "")
-
-
-class _Log:
-    """A file that a command appends to by itself, and the size in bytes that it may reach."""
-
-    def __init__(self, file: FileIO, *, largest: int) -> None:
-        self._file = file
-        self._largest = largest
-
-    def is_full(self) -> bool:
-        """Say whether there is more than may be kept."""
-        return os.fstat(self._file.fileno()).st_size > self._largest
-
-    def cut(self) -> None:
-        """Cut off what is too much. Raises OSError."""
-        if self.is_full():
-            self._file.truncate(self._largest)
-
-
-def _follow(
-    child: Child,
-    output: BinaryIO,
-    log: _Log,
-    words: list[str],
-    *,
-    timeout: float,
-    most: int,
-    on_line: Callable[[str], None] | None,
-) -> None:
-    """Tell the lines of `output` until the child ends.
-
-    Raises OutOfTimeError after `timeout`, TooMuchOutputError once the log is full.
-    """
-    deadline = time.monotonic() + timeout
-    pending = b""
-    while True:
-        ended = child.poll() is not None
-        while chunk := output.read(LOG_CHUNK):
-            pending = _tell_lines(pending + chunk, on_line)
-            # Here, as whoever prints faster than we read never lets us come to the end.
-            if log.is_full():
-                raise TooMuchOutputError(words, most)
-            if not ended and time.monotonic() > deadline:
-                break
-        if ended:
-            _tell_lines(pending + b"\n" if pending else b"", on_line)
-            return
-        if time.monotonic() > deadline:
-            raise OutOfTimeError(words, timeout)
-        time.sleep(0.2)
-
-
-def _tell_lines(data: bytes, on_line: Callable[[str], None] | None) -> bytes:
-    *whole, rest = data.split(b"\n")
-    if on_line is not None:
-        for line in whole:
-            on_line(line.decode(errors="replace").rstrip("\r"))
-    # A line without end (a progress bar, a binary) must not be collected without end either.
-    return rest[-LONGEST_LINE:]
-
-
-def detach(argv: Sequence[str | Path], *, stdin: bytes) -> None:
-    """Start a command that outlives us and that nobody waits for; what it prints is lost.
-
-    `stdin` is at most what a pipe holds, 64 KiB. Raises CommandError when it cannot start.
-    """
-    # setsid(1) forks and ends: nothing is left for us to wait for, nor a signal's way to it.
-    words = ["setsid", "--fork", *(str(word) for word in argv)]
-    try:
-        child = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
-    except OSError as error:
-        raise _not_started(words, error) from error
-    with suppress(BrokenPipeError):
-        child.communicate(stdin, timeout=KILL_WAIT)
+    return Result(returncode=child.returncode, stdout=out.decode(errors="replace"))
 
 
 @contextmanager
@@ -329,18 +207,18 @@ def background(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Keep a command running for the length of the block, its output in `log_file`.
 
-    Raises CommandError when it cannot start; whether it dies meanwhile is for the block to ask.
+    Raises CommandError when it cannot start; the block checks whether it is still running.
     """
     words = [str(word) for word in argv]
     with (
         log_file.open("ab", buffering=0) as sink,
-        _started(words, env=env, cwd=None, stdin=False, merged_into=sink.fileno()) as child,
+        started(words, env=env, cwd=None, stdin=False, merged_into=sink.fileno()) as child,
     ):
         yield child
 
 
 @contextmanager
-def _started(
+def started(
     words: list[str],
     *,
     env: Mapping[str, str] | None,
@@ -348,9 +226,15 @@ def _started(
     stdin: bool,
     merged_into: int | None,
     stderr: int | None = subprocess.PIPE,
+    keep_open: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command for the length of the block, at whose end it is stopped.
+
+    `merged_into` is a descriptor for stdout and stderr together; without it, stdout is a pipe.
+    Raises CommandError when it cannot start.
+    """
     with ExitStack() as undo:
-        # An interruption in between would leave a child that nobody knows of.
+        # An interruption in between would leave a child that nothing stops.
         with uninterrupted():
             try:
                 child = subprocess.Popen(
@@ -360,9 +244,9 @@ def _started(
                     stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                     stdout=subprocess.PIPE if merged_into is None else merged_into,
                     stderr=stderr if merged_into is None else subprocess.STDOUT,
-                    # Its own group: Ctrl-C reaches us alone, and we decide how the child is asked
-                    # to stop.
+                    # Its own group: Ctrl-C reaches us alone, and we decide how to stop the child.
                     process_group=0,
+                    pass_fds=keep_open,
                 )
             except OSError as error:
                 raise _not_started(words, error) from error
@@ -385,7 +269,7 @@ def stop(
     grace: float | None = None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """End a child and its process group: TERM, up to `grace` seconds together, KILL.
+    """Stop a child and its process group: TERM, up to `grace` seconds in all, KILL.
 
     A group outlives its leader as long as one of its processes does. `meanwhile` is called again
     and again until all have ended. A second interruption kills at once, and goes on its way.

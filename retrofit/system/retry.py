@@ -1,175 +1,133 @@
-"""When to try again what another attempt may change, how long after, and how slow is dead."""
+"""The one retry loop: which failures get another attempt, how many, and after how long."""
 
 from __future__ import annotations
 
-import re
+import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from time import sleep
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
-from urllib3 import exceptions as pool_errors
-
-from retrofit.deadline import deadline
+from tenacity import RetryCallState, Retrying, retry_if_exception
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
-LONGEST_WISH = 300.0
-"""Seconds of Retry-After that are honoured; who asks for more gets the next run."""
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 30.0
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds of Retry-After that are honoured; a longer one is left to the next run."""
+MOST_ATTEMPTS = 100
+"""Attempts at one request, however many of them made progress."""
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that another attempt may change (RFC 9110, RFC 6585, RFC 8470)."""
-LOWEST_RATE = 1024
-"""Bytes a second; what is slower for as long as a timeout lasts has stalled."""
-BLOCK = 1 << 20
-IN_ALL = 2
-"""How many times a timeout an answer's head, or one block of it, may take: the timeout of a socket
-begins anew with each byte."""
-
-
-class InterruptedTransferError(Exception):
-    """An attempt that failed in a way that the next one may not; `wait` is the server's wish."""
-
-    def __init__(self, reason: str, *, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+# As large as no server means it: beyond its maximum, the parser returns that in silence.
+_HEADERS = Retry(retry_after_max=10**9)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setback:
-    """A failure that the next attempt may not meet; `wait` is the server's wish, in seconds."""
+class Retryable:
+    """A failure that the next attempt may not meet."""
 
     wait: float | None = None
+    """Seconds that the server asked for."""
+    progress: bool = False
+    """The next attempt continues from this one: failures are counted from one again."""
 
 
-def repeated(
+def call_with_retries(
     request: Callable[[], T],
-    judge: Callable[[Exception], Setback | None],
+    classify: Callable[[Exception], Retryable | None],
+    /,
     *,
-    what: str,
     retries: int,
+    until: float = math.inf,
+    event: str = "trying again",
+    **facts: str,
 ) -> T:
-    """Make a request that is safe to repeat, `retries` times more while `judge` finds setbacks.
+    """Return what `request`, which must be safe to repeat, returns.
 
-    `what` names it in the log. Raises what the last attempt raised, with a note of how many there
-    were; what `judge` finds to be no setback at once.
+    It is made `retries` times more in a row while `classify` finds its failure retryable, and never
+    after `until`, a time of the monotonic clock. Each repetition is logged as `event` with `facts`.
+    Raises what the last attempt raised, with a note of the number of attempts; a failure that is
+    not retryable is raised at once.
     """
     failures = 0
-    while True:
-        try:
-            return request()
-        except Exception as error:
-            failures += 1
-            setback = judge(error)
-            wait = 0.0 if setback is None else pause(failures, setback.wait)
-            if setback is None or failures > retries or wait > LONGEST_WISH:
-                if failures > 1:
-                    error.add_note(f"tried {times(failures)}")
-                raise
-            log.warning("trying again", request=what, reason=first_line(error), wait=wait)
-            sleep(wait)
+    failure: Retryable | None = None
+
+    def is_retryable(error: BaseException) -> bool:
+        nonlocal failures, failure
+        failure = classify(error) if isinstance(error, Exception) else None
+        failures = 1 if failure is not None and failure.progress else failures + 1
+        return failure is not None
+
+    def wait(_state: RetryCallState) -> float:
+        return backoff(failures, failure.wait if failure else None)
+
+    def is_last(state: RetryCallState) -> bool:
+        return (
+            failures > retries
+            or state.attempt_number >= MOST_ATTEMPTS
+            or state.upcoming_sleep > LONGEST_RETRY_AFTER
+            or time.monotonic() + state.upcoming_sleep > until
+        )
+
+    def report(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        reason = first_line(error) if error else ""
+        log.warning(event, **facts, reason=reason, wait=state.upcoming_sleep)
+
+    loop = Retrying(
+        retry=retry_if_exception(is_retryable),
+        wait=wait,
+        stop=is_last,
+        before_sleep=report,
+        sleep=sleep,
+        reraise=True,
+    )
+    try:
+        return loop(request)
+    except Exception as error:
+        attempts = loop.statistics["attempt_number"]
+        if attempts > 1:
+            error.add_note(f"tried {times(attempts)}")
+        raise
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says first, or else what it is, and the notes that `repeated` left."""
+    """Return the first line of an error's message, or its type, and the notes of retries."""
     lines = str(error).strip().splitlines()
-    said = lines[0] if lines else type(error).__name__
-    return ", ".join((said, *getattr(error, "__notes__", ())))
+    message = lines[0] if lines else type(error).__name__
+    return ", ".join((message, *getattr(error, "__notes__", ())))
 
 
-def pause(failures: int, wish: float | None) -> float:
-    """Return seconds: the server's wish, else a random time that grows, lest all come at once."""
-    most = min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE)
+def backoff(failures: int, requested: float | None) -> float:
+    """Return seconds to wait after so many failures in a row.
+
+    They are what the server requested, or a random time that grows with the failures: clients must
+    not all return at once.
+    """
+    most = min(FIRST_BACKOFF * 2.0 ** (failures - 1), LONGEST_BACKOFF)
     own = most * (0.5 + secrets.randbelow(1000) / 2000)
-    return round(max(own, wish or 0.0), 2)
+    return round(max(own, requested or 0.0), 2)
 
 
 def times(attempts: int) -> str:
-    """Say how often something was tried."""
+    """Return a number of attempts in words."""
     return "once" if attempts == 1 else f"{attempts} times"
 
 
-def retry_after(said: str | None) -> float | None:
-    """Return seconds: the header holds a number of them, or a date (RFC 9110, 10.2.3)."""
-    if said is None:
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header, a number or a date; None for anything else."""
+    if header is None:
         return None
-    seconds = said.strip()
-    if re.fullmatch(r"\d{1,9}", seconds):
-        return float(seconds)
     try:
-        until = parsedate_to_datetime(said)
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=UTC)
-        return max(0.0, (until - datetime.now(UTC)).total_seconds())
-    except (
-        ValueError,
-        ArithmeticError,
-        TypeError,
-        LookupError,
-    ):  # no date
-        return None
-
-
-class Pace:
-    """Notices a transfer that moves and gets nowhere. `timeout` is in seconds."""
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._since, self._moved = time.monotonic(), 0
-
-    def moved(self, amount: int) -> None:
-        """Take note of so many bytes. Raises InterruptedTransferError for too few of them."""
-        self._moved += amount
-        now = time.monotonic()
-        if now - self._since > self._timeout:
-            if self._moved < LOWEST_RATE * (now - self._since):
-                raise InterruptedTransferError(
-                    f"{self._moved} bytes in {now - self._since:.0f} seconds"
-                )
-            self._since, self._moved = now, 0
-
-
-def arriving(raw: Any, timeout: float, *, decode: bool = False) -> Iterator[bytes]:
-    """Yield the body of an answer (urllib3's) as it arrives.
-
-    One read may last as long as bytes trickle: read1 returns after the first of them. Yet before
-    it there may be the size of a chunk, to which anything can be added: hence the deadline.
-    Raises InterruptedTransferError when too little arrives, or the connection breaks.
-    """
-    pace = Pace(timeout)
-    try:
-        while True:
-            with deadline(IN_ALL * timeout):
-                block = raw.read1(BLOCK, decode_content=decode)
-            if not block:
-                return
-            yield block
-            pace.moved(len(block))
-    except (pool_errors.ReadTimeoutError, TimeoutError) as error:
-        raise InterruptedTransferError(f"no data for {timeout:g} seconds") from error
-    except (pool_errors.HTTPError, OSError) as error:
-        raise InterruptedTransferError(f"the connection broke: {root_cause(error)}") from error
-
-
-def root_cause(error: BaseException) -> str:
-    """Find what happened beneath the libraries' layers of wrapping."""
-    inner: BaseException | None = error
-    said = ""
-    for _ in range(10):
-        if inner is None:
-            break
-        if isinstance(inner, OSError) and inner.strerror:
-            said = inner.strerror
-        reason = getattr(inner, "reason", None)
-        if not isinstance(reason, BaseException):
-            reason = next((arg for arg in inner.args if isinstance(arg, BaseException)), None)
-        inner = reason or inner.__cause__ or inner.__context__
-    return said or str(error).splitlines()[0][:200] or type(error).__name__
+        return float(_HEADERS.parse_retry_after(header))
+    except (InvalidHeader, ValueError, ArithmeticError, TypeError, LookupError):
+        return None  # InvalidHeader for most that is none, and what email.utils lets through

@@ -1,4 +1,4 @@
-"""Commands that read what nobody vouches for: they get the files they need, and nothing else."""
+"""Commands that read untrusted files: they get the files they need, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,35 +6,46 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine.py")))
-SYSTEM = (
+from retrofit.system.tied import untied
+
+SANDBOX = (sys.executable, "-I", "-S", str(Path(__file__).with_name("sandbox_exec.py")))
+ALWAYS_READABLE = (
     "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/localtime",
     "/proc/self", "/proc/sys/vm", "/sys/devices/system", "/dev/urandom",
 )  # fmt: skip
-"""What may always be read: programs, libraries, firmware, what there is of processors."""
+"""Always readable: programs, libraries, firmware, facts about processors."""
 
 
-def confined(
+def sandboxed(
     *words: str | Path,
     read: Iterable[str | Path] = (),
     write: Iterable[str | Path] = (),
+    fill: Iterable[str | Path] = (),
     connect: bool = False,
+    user: tuple[int, int] | None = None,
 ) -> list[str]:
-    """Return the words of a command that can open nothing but these files, and has no other power.
+    """Return a command's argv, wrapped so that it can open only these files and has no privileges.
 
-    What is written to has to be there: files are not made. Only with `connect` are there TCP
-    connections. How far the kernel can hold a program to all that, `confine.py` says.
+    `write` are existing files: none can be created. `fill` are directories in which files can be
+    created, renamed and deleted. TCP connections need `connect`. `user` is a user's and a group's
+    number to run as, where we may change them. Which of this a kernel enforces is documented in
+    `sandbox_exec.py`.
     """
     options = ["--connect"] if connect else []
-    for path in (*SYSTEM, *read):
+    if user is not None:
+        options += ["--user", "{}:{}".format(*user)]
+    for path in (*ALWAYS_READABLE, *read):
         options += ["--read", str(path)]
     for path in ("/dev/null", *write):
         options += ["--write", str(path)]
-    return [*CONFINE, *options, "--", *map(str, words)]
+    for path in fill:
+        options += ["--fill", str(path)]
+    return [*SANDBOX, *options, "--", *map(str, words)]
 
 
-def program_of(words: Sequence[str]) -> str:
-    """Return the program that a command is about: what is confined, not what confines it."""
-    if tuple(words[: len(CONFINE)]) == CONFINE:
+def program_name(words: Sequence[str]) -> str:
+    """Return the program of a command, without what ties it and the sandbox around it."""
+    words = untied(words)
+    if tuple(words[: len(SANDBOX)]) == SANDBOX:
         return words[words.index("--") + 1]
     return words[0]

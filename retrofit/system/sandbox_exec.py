@@ -1,15 +1,17 @@
-"""Become a command that has the files it needs, and no other power of root.
+"""Execute a command with access to the files it needs, and with no other privilege of root.
 
-    confine.py [--connect] [--read PATH]... [--write PATH]... -- COMMAND...
+    sandbox_exec.py [--connect] [--user UID:GID] [--read PATH | --write PATH | --fill PATH]...
+        -- COMMAND...
 
-What is not beneath a PATH cannot be opened, made, renamed or deleted. Without `--connect` there are
-no TCP connections either, and never signals to processes outside. This takes a kernel with
-Landlock (Linux 5.13; connections from 6.7, signals from 6.12); where it has not, the files of user
-0 stay within reach.
+Nothing outside of a PATH can be opened, created, renamed or deleted. Only below a `--fill` can
+files be created. Without `--connect` there are no TCP connections, and there are never signals to
+processes outside. This needs a kernel with Landlock (Linux 5.13, with `--fill` 5.19; connections
+from 6.7, signals from 6.12); without it, the files of the user remain accessible. That is user 0
+where we are and nobody else is named.
 
-Run by its path, as importing this package takes longer than all that is done here. No tool does
-it: setpriv and capsh drop capabilities from the bounding set alone, for which those of the systemd
-units do not suffice, and neither knows Landlock.
+It is run by its path, since importing this package takes longer than all that it does. No existing
+tool does this: setpriv and capsh drop capabilities from the bounding set, which needs one that the
+systemd units do not have, and neither knows Landlock.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 NOT_STARTED, NOT_FOUND = 126, 127
-"""Exit codes, as shells have them."""
+"""Exit codes, as of shells."""
 PR_SET_NO_NEW_PRIVS = 38
 VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
 KEPT = (1 << 1) | (1 << 2)
@@ -33,9 +35,12 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 ASK_FOR_VERSION = 1
 PATH_BENEATH = 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = (1 << bit for bit in range(4))
-TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
+REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, MAKE_SYM = (1 << bit for bit in (4, 5, 7, 8, 12))
+REFER, TRUNCATE, IOCTL_DEV = (1 << bit for bit in (13, 14, 15))
 READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = READ | WRITE_FILE | TRUNCATE | IOCTL_DEV
+FILL = (WRITE & ~EXECUTE) | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SYM | REFER
+RIGHTS = {"--read": READ, "--write": WRITE, "--fill": FILL}
 KNOWN_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 """How many rights on files a version knows; later ones know 16."""
 BIND_AND_CONNECT = 0b11
@@ -58,23 +63,39 @@ class _Beneath(ctypes.Structure):
 
 
 def main(argv: list[str]) -> None:
-    """Give up what is not kept, for good, and become the command. Raises OSError."""
+    """Give up all other privileges for good, then execute the command. Raises OSError."""
     end = argv.index("--")
     options, command = argv[:end], argv[end + 1 :]
     connects = options[:1] == ["--connect"]
-    paths = iter(options[connects:])
-    # Looked for before this process may no longer see where it is, nor where Python's modules are.
+    options = options[connects:]
+    user = options[1] if options[:1] == ["--user"] else ""
+    options = options[2:] if user else options
+    paths = list(zip(options[::2], options[1::2], strict=True))
+    # Found while this process may still look: soon it can read neither PATH nor Python's modules.
     program = shutil.which(command[0]) or command[0]
     libc = ctypes.CDLL(None, use_errno=True)
-    # Without this, user 0 gets all of the bounding set back when it executes a program.
+    # Without this, user 0 gets all of the bounding set back on execve.
     _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _restrict(libc, zip(paths, paths, strict=True), connects=connects)
+    _restrict(libc, paths, connects=connects)
+    _become(user)
     _drop_capabilities(libc)
     try:
         os.execv(program, command)  # noqa: S606  (no shell is wanted)
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error.strerror}\n")
         sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED)
+
+
+def _become(user: str) -> None:
+    """Change to another user for good; where we may not, what follows takes our powers."""
+    if user and os.geteuid() == 0:
+        number, group = map(int, user.split(":"))
+        try:
+            os.setgroups([])
+            os.setresgid(group, group, group)
+            os.setresuid(number, number, number)
+        except PermissionError:
+            return
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
@@ -86,22 +107,24 @@ def _drop_capabilities(libc: ctypes.CDLL) -> None:
     _checked(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)))
 
 
-def _restrict(libc: ctypes.CDLL, allowed: Iterable[tuple[str, str]], *, connects: bool) -> None:
+def _restrict(libc: ctypes.CDLL, allowed: Sequence[tuple[str, str]], *, connects: bool) -> None:
     version = libc.syscall(CREATE_RULESET, None, 0, ASK_FOR_VERSION)
     if version < 1:
-        return  # neither built in nor switched off: there is nothing to ask for
+        return  # not built in, or switched off
+    if version < 2 and any(option == "--fill" for option, _ in allowed):
+        return  # files could not be moved from one directory to another
     handled = (1 << KNOWN_RIGHTS.get(version, 16)) - 1
     wanted = _Ruleset(files=handled, network=0 if connects else BIND_AND_CONNECT, scopes=SCOPES)
     size = 8 * (1 + (version >= 4) + (version >= 6))  # as many of its members as are known
     ruleset = _checked(libc.syscall(CREATE_RULESET, ctypes.byref(wanted), size, 0))
     for option, path in allowed:
-        _allow(libc, ruleset, path, (WRITE if option == "--write" else READ) & handled)
+        _allow(libc, ruleset, path, RIGHTS[option] & handled)
     _checked(libc.syscall(RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
-    """Allow what is at and beneath a path; one that is not there allows nothing."""
+    """Allow a path and what is beneath it; one that does not exist allows nothing."""
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:

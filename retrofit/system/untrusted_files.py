@@ -1,52 +1,55 @@
-"""Files in directories that others may write to: taken in as copies, put out through no link.
+"""Files in directories that others may write to: copied in before use, moved out without links.
 
-Whoever owns such a directory may change a file, or what a name leads to, between any two looks.
+The owner of such a directory may change a file, or what its name leads to, at any moment.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from retrofit.errors import SourceError
-from retrofit.shortage import shortage
+from retrofit.system.environment import minimal_environment
+from retrofit.system.process import CommandError, run
+from retrofit.system.resource_errors import SHORTAGES, resource_shortage
 
-FICLONE = 0x40049409
-"""From linux/fs.h: share the blocks of another file, where the filesystem can."""
 PIECE = 4 * 1024 * 1024
+STARTING = 60.0
+SLOWEST = 1024 * 1024
+"""Bytes a second; a copy that is slower has hung."""
 
 
-def take_in(source: Path, target: Path) -> None:
-    """Copy a file into a directory of ours; what is sparse stays so.
+def copy_in(source: Path, target: Path) -> None:
+    """Copy a file into a directory of ours, sparse as far as it holds zeros.
 
-    Raises SourceError for what is no file, or cannot be read; OSError where there is no room.
+    Raises SourceError when `source` is no file or cannot be read, OSError when there is no space.
     """
     try:
-        # A fifo in the file's place must not be waited for.
+        # O_NONBLOCK: opening a fifo would wait for a writer.
         with FileIO(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise SourceError(f"{source} is not a file", hint="name an existing image file")
-            with target.open("xb") as copy:
-                _copy(file, copy)
+            target.touch(exist_ok=False)
+            _copy(file.fileno(), status.st_size, target)
+    except CommandError as error:
+        raise SourceError(
+            f"cannot copy {source}: {error.message}", hint="see that the file can be read whole"
+        ) from error
     except OSError as error:
-        if shortage(error):
+        if resource_shortage(error):
             raise
         raise SourceError(
             f"cannot read {source}: {error.strerror}", hint="run as root, or name another file"
         ) from error
 
 
-def put_out(source: Path, target: Path) -> None:
-    """Move a file of ours to where others may write; a link there is replaced. Raises OSError."""
+def move_out(source: Path, target: Path) -> None:
+    """Move a file of ours to such a directory; a link there is replaced. Raises OSError."""
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         try:
@@ -59,27 +62,15 @@ def put_out(source: Path, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _copy(file: FileIO, copy: BinaryIO) -> None:
-    with suppress(OSError):
-        fcntl.ioctl(copy, FICLONE, file.fileno())
-        return
-    copy.truncate(os.fstat(file.fileno()).st_size)
-    for begin, end in _extents(file.fileno()):
-        file.seek(begin)
-        copy.seek(begin)
-        while piece := file.read(min(PIECE, end - file.tell())):
-            copy.write(piece)
-
-
-def _extents(file: int) -> Iterator[tuple[int, int]]:
-    """Yield where data begins and ends; holes lie between."""
-    end = 0
-    while True:
-        try:
-            begin = os.lseek(file, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # no more of it
-                return
-            raise
-        end = os.lseek(file, begin, os.SEEK_HOLE)
-        yield begin, end
+def _copy(file: int, size: int, target: Path) -> None:
+    """Copy an open file; its name may lead elsewhere by now. Raises CommandError, OSError."""
+    opened = f"/proc/self/fd/{file}"
+    argv = ["cp", "--reflink=auto", "--sparse=always", "--", opened, str(target)]
+    limit = STARTING + size / SLOWEST
+    try:
+        run(argv, timeout=limit, env=minimal_environment(), keep_open=(file,))
+    except CommandError as error:
+        for number in SHORTAGES:
+            if os.strerror(number) in error.stderr:
+                raise OSError(number, os.strerror(number)) from error
+        raise

@@ -1,4 +1,4 @@
-"""What was checked so far, in order, and what came of it."""
+"""The checks of a verification, in order, with their outcomes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import structlog
 
 from retrofit.errors import RetrofitError
 from retrofit.model import Check, Outcome
-from retrofit.shortage import shortage
-from retrofit.visible import visible
+from retrofit.system.escape import escaped
+from retrofit.system.resource_errors import resource_shortage
 
 log = structlog.get_logger(__name__)
 
@@ -20,30 +20,36 @@ LONGEST_DETAIL = 4096
 
 
 class CheckFailedError(Exception):
-    """What a check saw is not what an amphora shows; the text says what it saw."""
+    """The image fails a check; the text is what the check found."""
+
+
+class WarningError(Exception):
+    """The image may do, and somebody should know; the text is what the check found."""
 
 
 class NotApplicableError(Exception):
-    """The check has no meaning for this image; the text says why."""
+    """The check has no meaning for this image; the text is the reason."""
 
 
 @dataclass(kw_only=True)
 class Record:
-    """Collects checks; a check that failed keeps those that `need` it from being tried."""
+    """Collects checks; one that needs another is skipped unless the other passed."""
 
     checks: list[Check] = field(default_factory=list)
 
     def attempt(self, name: str, check: Callable[[], str], *, needs: tuple[str, ...] = ()) -> bool:
-        """Run one check, which returns what it saw, and say whether it passed.
+        """Run one check, which returns what it found, and return True if it passed.
 
         OSError covers sockets and TLS: an amphora that hangs up has failed, this program has not.
         What a check did not expect of an image, it fails for as well: an image that breaks its
         examination must not pass for a bug of ours, which the next run would build again.
         """
-        missing = [need for need in needs if not self.passed(need)]
-        if missing:
-            self.add(name, Outcome.NOT_APPLICABLE, f"not reached, for want of {missing[0]}", 0.0)
-            return False
+        for need in needs:
+            ended = self.outcome(need)
+            if ended is not Outcome.PASSED:
+                how = "failed" if ended is Outcome.FAILED else f"was {ended or 'not tried'}"
+                self.add(name, Outcome.SKIPPED, f"skipped: {need} {how}", 0.0)
+                return False
         started = time.monotonic()
         try:
             detail, outcome = check(), Outcome.PASSED
@@ -51,32 +57,35 @@ class Record:
             detail, outcome = str(failure), Outcome.FAILED
         except NotApplicableError as reason:
             detail, outcome = str(reason), Outcome.NOT_APPLICABLE
+        except WarningError as warning:
+            detail, outcome = str(warning), Outcome.WARNED
         except RetrofitError:
             raise  # of this machine
         except OSError as error:
             detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
         except Exception as error:
-            if shortage(error) is not None:
+            if resource_shortage(error) is not None:
                 raise  # of this machine too
-            log.exception("check met what it did not expect", check=name)
+            log.exception("check failed unexpectedly", check=name)
             detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
         self.add(name, outcome, detail, time.monotonic() - started)
         return outcome is Outcome.PASSED
 
     def add(self, name: str, outcome: Outcome, detail: str, seconds: float) -> None:
-        """Note how a check ended."""
-        detail = visible(detail[:LONGEST_DETAIL])
+        """Add a check that ended; `seconds` is how long it took."""
+        detail = escaped(detail[:LONGEST_DETAIL])
         self.checks.append(
             Check(name=name, outcome=outcome, detail=detail, seconds=round(seconds, 2))
         )
-        tell = log.warning if outcome is Outcome.FAILED else log.debug
-        tell("check ended", check=name, outcome=str(outcome), detail=detail)
+        worth_a_look = outcome in {Outcome.FAILED, Outcome.WARNED}
+        emit = log.warning if worth_a_look else log.debug
+        emit("check ended", check=name, outcome=str(outcome), detail=detail)
 
-    def passed(self, name: str) -> bool:
-        """Say whether a check ran and passed."""
-        return any(check.name == name and check.outcome is Outcome.PASSED for check in self.checks)
+    def outcome(self, name: str) -> Outcome | None:
+        """Return how the check of this name ended; None before it was tried."""
+        return next((check.outcome for check in self.checks if check.name == name), None)
 
     @property
     def failed(self) -> bool:
-        """Say whether any check failed."""
+        """Return True if any check failed."""
         return any(check.outcome is Outcome.FAILED for check in self.checks)

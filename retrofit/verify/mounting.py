@@ -1,4 +1,4 @@
-"""The image's files, to be read in place: a raw copy, mounted read-only through loop devices."""
+"""The image's files, read in place: a raw copy, mounted read-only through loop devices."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from retrofit import process, qemu_img
-from retrofit.disk import StockDisk, inspect
+from retrofit.disk import StockDisk, inspect, qemu_img
 from retrofit.errors import VerifyError
+from retrofit.system import process
 
 log = structlog.get_logger(__name__)
 
@@ -21,15 +21,15 @@ OPTIONS = "ro,noload,nosuid,nodev,noexec"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exposed:
-    """An image laid open: its root directory, and its disk."""
+class MountedImage:
+    """An image whose filesystems are mounted below `root`, and the layout of its disk."""
 
     root: Path
     disk: StockDisk
 
 
 @contextmanager
-def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
+def mounted_image(image: Path, disk_format: str, work_dir: Path) -> Iterator[MountedImage]:
     """Mount the image's filesystems below `work_dir` for the length of the block.
 
     The image file itself is only read. Raises SourceError when it has no filesystems that an
@@ -44,7 +44,7 @@ def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
         except process.CommandError as error:
             raise VerifyError(
                 f"{image.name} cannot be read as {disk_format}: {error}",
-                hint="is it that format, and is there room for a raw copy in paths.work?",
+                hint="check its format, and that paths.work has room for a raw copy",
             ) from error
         disk = inspect(raw)
         for filesystem in disk.mounted:
@@ -52,8 +52,8 @@ def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
             # mount(8) would follow a link of the image to a directory of this host.
             if target.is_symlink() or not target.is_dir():
                 raise VerifyError(
-                    f"{filesystem.mount_point} of {image.name} is no directory: nothing is mounted"
-                    " there",
+                    f"{filesystem.mount_point} of {image.name} is not a directory, so that nothing"
+                    " can be mounted there",
                     hint="an amphora image has a directory for each of its filesystems",
                 )
             offset, size = filesystem.partition.offset, filesystem.partition.size
@@ -66,10 +66,10 @@ def exposed(image: Path, disk_format: str, work_dir: Path) -> Iterator[Exposed]:
             except process.CommandError as error:
                 raise VerifyError(
                     f"{filesystem.mount_point} of {image.name} cannot be mounted: {error}",
-                    hint="looking into an image needs root and loop devices",
+                    hint="offline verification needs root and loop devices",
                 ) from error
             stack.callback(_unmount, target)
-        yield Exposed(root=root, disk=disk)
+        yield MountedImage(root=root, disk=disk)
 
 
 def _unmount(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is installed in an image, read from dpkg's and Python's own records."""
+"""The packages installed in an image, from dpkg's and Python's own records."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def normalised(name: str) -> str:
 
 
 def module_exists(tree: Tree, directory: str, module: str) -> bool:
-    """Say whether a package or module of that name can be imported from a directory."""
+    """Return True if a package or module of that name can be imported from a directory."""
     return (
         tree.is_file(f"{directory}/{module}/__init__.py")
         or tree.is_file(f"{directory}/{module}.py")
@@ -106,7 +106,7 @@ def module_exists(tree: Tree, directory: str, module: str) -> bool:
 
 
 def missing_modules(tree: Tree, directory: str, distribution: PythonDistribution) -> list[str]:
-    """Return the files that a distribution says it installed (RECORD) and that are not there.
+    """Return the files listed in a distribution's RECORD that are not there.
 
     Byte code is not counted: it is made when needed.
     """

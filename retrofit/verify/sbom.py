@@ -9,8 +9,11 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot5
 from packageurl import PackageURL
 
-from retrofit.verify.offline.subject import Subject
+from retrofit.verify.offline.rules import Subject
 from retrofit.verify.packages import normalised
+
+FILE = "sbom.cdx.json"
+"""Name of the bill of materials among a run's logs."""
 
 
 def bill(subject: Subject) -> Bom:
@@ -55,7 +58,7 @@ def bill(subject: Subject) -> Bom:
 def write(subject: Subject, log_dir: Path) -> None:
     """Write `sbom.cdx.json` and `manifest.txt` into the log directory."""
     text = JsonV1Dot5(bill(subject)).output_as_string(indent=2)
-    (log_dir / "sbom.cdx.json").write_text(text + "\n")
+    (log_dir / FILE).write_text(text + "\n")
     lines = [f"{package.name} {package.version}" for package in subject.packages.values()]
     if subject.build.agent == "pypi":
         lines += [f"{found.name}=={found.version}" for found in subject.distributions.values()]

@@ -1,4 +1,4 @@
-"""A file tree that is looked at from outside and understood as from inside.
+"""An image's file tree, read from outside with the meaning that it has inside.
 
 An image's symbolic links are followed as if its root were `/`: one that points to `/etc/passwd`
 means the image's, never the host's. Nothing in the tree is executed.
@@ -64,22 +64,22 @@ class Tree:
         return parent / pure.name
 
     def is_file(self, path: str) -> bool:
-        """Say whether a regular file is there."""
+        """Return True if a regular file is there."""
         found = self.resolve(path)
         return found is not None and found.is_file()
 
     def is_directory(self, path: str) -> bool:
-        """Say whether a directory is there."""
+        """Return True if a directory is there."""
         found = self.resolve(path)
         return found is not None and found.is_dir()
 
     def is_executable(self, path: str) -> bool:
-        """Say whether a regular file with a run bit is there."""
+        """Return True if a regular file with a run bit is there."""
         found = self.resolve(path)
         return found is not None and found.is_file() and bool(found.stat().st_mode & 0o111)
 
     def link_target(self, path: str) -> str | None:
-        """Return what the symbolic link at `path` says; None when it is none."""
+        """Return the target of the symbolic link at `path`; None when it is not a link."""
         found = self.entry(path)
         return str(found.readlink()) if found is not None and found.is_symlink() else None
 
@@ -94,7 +94,7 @@ class Tree:
         """
         found = self.resolve(path)
         if found is not None and found.is_file() and found.stat().st_size > MAX_RECORD:
-            raise OSError(errno.EFBIG, "is too long for what it should be", path)
+            raise OSError(errno.EFBIG, "is longer than any such record", path)
         return self._text(path, MAX_RECORD)
 
     def _text(self, path: str, limit: int) -> str | None:

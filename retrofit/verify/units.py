@@ -87,7 +87,7 @@ def parse(texts: list[str]) -> dict[str, dict[str, tuple[str, ...]]]:
             else:
                 values[key.strip()] = []
     return {
-        section: {key: tuple(said) for key, said in values.items()}
+        section: {key: tuple(listed) for key, listed in values.items()}
         for section, values in settings.items()
     }
 
@@ -104,6 +104,6 @@ def wanted_by(tree: Tree, name: str) -> frozenset[str]:
 
 
 def is_enabled(tree: Tree, name: str) -> bool:
-    """Say whether a boot starts the unit: it is there, not masked, and something pulls it in."""
+    """Return True if a boot starts the unit: it is there, not masked, and something pulls it in."""
     unit = find(tree, name)
     return unit is not None and not unit.masked and bool(wanted_by(tree, name))

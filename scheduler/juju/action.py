@@ -1,8 +1,8 @@
-"""`retrofit-charm-action`: an action of a Juju charm, by the pipeline that everybody uses.
+"""`retrofit-charm-action`: an action of a Juju charm, by the same operations as the command line.
 
 Juju calls it, or a charm does, with the name of the action in JUJU_ACTION_NAME and its four tools
-on PATH. It ends with exit code 0 once Juju has been told how it went, failures too: any other exit
-code makes Juju replace the message of the failure by the number.
+on PATH. It ends with exit code 0 once Juju has the result, failures too: any other exit code makes
+Juju replace the message of the failure by the number.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import sys
 import traceback
 import uuid
@@ -20,12 +19,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from retrofit.config import Settings, Target
-from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError, error_of
-from retrofit.interrupts import interruptible
-from retrofit.report import RunReport
-from scheduler import juju
-from scheduler.action_log import progress_logged, story_to_juju
-from scheduler.action_results import Facts, joined, of_pause, of_report, of_status
+from retrofit.errors import ConfigError, InterruptedRunError, RetrofitError
+from retrofit.runs.report import RunReport
+from retrofit.runs.report_document import ReportDocument
+from retrofit.system.signals import interruptible
+from retrofit.times import end_of_pause
+from scheduler.juju import tools
+from scheduler.juju.log import events_to_juju, progress_logged
+from scheduler.juju.results import (
+    Facts,
+    joined,
+    of_pause,
+    of_preview,
+    of_report,
+    of_rollover,
+    of_status,
+)
 
 PR_SET_PDEATHSIG = 1
 """See prctl(2)."""
@@ -39,7 +48,7 @@ class Given:
     values: Mapping[str, Any]
 
     def only(self, *known: str) -> None:
-        """Refuse parameters that nothing would come of."""
+        """Refuse parameters that would have no effect."""
         unknown = sorted(self.values.keys() - set(known))
         if unknown:
             raise ConfigError(
@@ -81,7 +90,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What an action did, and what of it failed."""
+    """The result of an action, and its error where it failed."""
 
     facts: Facts
     error: RetrofitError | None = None
@@ -90,7 +99,7 @@ class Result:
 def retrofit_image(given: Given) -> Result:
     """Bring every target up to date; `source-image` is used instead of choosing a source."""
     given.only("source-image", "force", "target")
-    from retrofit import pipeline  # noqa: PLC0415  (what is imported late: see retrofit.cli)
+    from retrofit.operations import run  # noqa: PLC0415  (what is imported late: see retrofit.cli)
 
     settings, targets = _configured(given)
     image = given.image_id("source-image")
@@ -98,45 +107,61 @@ def retrofit_image(given: Given) -> Result:
         targets = [_with_source(_the_only(targets, "source-image"), image)]
     with progress_logged() as progress:
         reports = list(
-            pipeline.run_targets(targets, settings, force=given.flag("force"), progress=progress)
+            run.run_targets(targets, settings, force=given.flag("force"), progress=progress)
         )
     return _reported(reports)
 
 
 def status(given: Given) -> Result:
-    """Say which image Octavia takes, how old it is, and how the last run ended."""
+    """Show the image that Octavia selects, its age, and the last run."""
     given.only("target")
-    from retrofit import overview  # noqa: PLC0415
+    from retrofit.operations.status import target_statuses  # noqa: PLC0415
 
     settings, targets = _configured(given)
-    documents = overview.standings(targets, settings)
-    silent = [each["cloud_error"] for each in documents if each["cloud_error"]]
+    statuses = target_statuses(targets, settings)
+    errors = [each.cloud_error for each in statuses if each.cloud_error]
     return Result(
-        facts=joined([of_status(document) for document in documents]),
-        error=error_of(**silent[0]) if silent else None,
+        facts=joined([of_status(each) for each in statuses]),
+        error=errors[0].as_error() if errors else None,
     )
 
 
 def rollback(given: Given) -> Result:
     """Go back to the image before the promoted one, or to an older one by its id."""
     given.only("image", "target")
-    from retrofit import by_hand  # noqa: PLC0415
+    from retrofit.operations import manual  # noqa: PLC0415
 
     settings, targets = _configured(given)
     target = _the_only(targets, "rollback")
-    wanted = by_hand.preview_rollback(target, given.image_id("image"))
-    report = by_hand.promote_by_hand(target, settings, wanted.image.id, action="rollback")
+    wanted = manual.preview_rollback(target, given.image_id("image"))
+    report = manual.rollback(target, settings, wanted.image.id)
     return _reported([report])
+
+
+def rollover(given: Given) -> Result:
+    """Move running load balancers to the promoted image; `dry-run` only shows the schedule."""
+    given.only("dry-run", "resume", "reason", "target")
+    from retrofit.operations import rollover as operation  # noqa: PLC0415
+
+    settings, targets = _configured(given)
+    if given.flag("dry-run"):
+        previews = [operation.preview_rollover(target, settings) for target in targets]
+        return Result(facts=joined([of_preview(each) for each in previews]))
+    if given.flag("resume"):
+        for target in targets:
+            operation.resume_rollover(target, settings)
+    with progress_logged() as progress:
+        reports = [
+            operation.roll_over(target, settings, reason=given.text("reason"), progress=progress)
+            for target in targets
+        ]
+    return _reported(reports, of=of_rollover)
 
 
 def pause(given: Given) -> Result:
     """Stop all runs, on every unit, until a time or until `resume`."""
     given.only("reason", "until", "target")
-    from retrofit.cli.until import end_of_pause  # noqa: PLC0415
-    from retrofit.cloud import Glance  # noqa: PLC0415
-    from retrofit.pausing import write_pause  # noqa: PLC0415
-    from retrofit.plan import Pause  # noqa: PLC0415
-    from retrofit.survey import take_inventory  # noqa: PLC0415
+    from retrofit.operations import pause as operation  # noqa: PLC0415
 
     settings, targets = _configured(given)
     reason, until = given.text("reason"), given.text("until")
@@ -145,58 +170,41 @@ def pause(given: Given) -> Result:
             "a pause needs a reason",
             hint=f'juju run {_application()}/leader pause reason="moving racks"',
         )
-    now = datetime.now(UTC)
     try:
-        end = None if until is None else end_of_pause(until, now)
+        end = None if until is None else end_of_pause(until, datetime.now(UTC))
     except ValueError as error:
         raise ConfigError(f"until: {error}", hint="such as 12h, 3d, 2026-12-24T18:00") from error
     unit = os.environ.get("JUJU_UNIT_NAME", "Juju")
-    ordered = Pause(reason=reason, since=now, by=f"{unit}@{socket.gethostname()}", until=end)
-    facts = []
-    for target in targets:
-        glance = Glance.connect(target.cloud)
-        inventory = take_inventory(target, glance)
-        shared = write_pause(glance, inventory, target, settings.paths.state, ordered)
-        where = "all machines" if shared else "this machine (no image carries it yet)"
-        document = {"target": target.name, "paused": ordered.as_dict(), "seen_by": where}
-        facts.append(of_pause(document))
-    return Result(facts=joined(facts))
+    changes = operation.pause(targets, settings, reason=reason, until=end, by=unit)
+    return Result(facts=joined([of_pause(change.as_dict()) for change in changes]))
 
 
 def resume(given: Given) -> Result:
-    """End a pause: the next run does what there is to do."""
+    """End a pause."""
     given.only("target")
-    from retrofit.cloud import Glance  # noqa: PLC0415
-    from retrofit.pausing import pause_of, remove_pause  # noqa: PLC0415
-    from retrofit.survey import take_inventory  # noqa: PLC0415
+    from retrofit.operations import pause as operation  # noqa: PLC0415
 
     settings, targets = _configured(given)
-    facts = []
-    for target in targets:
-        glance = Glance.connect(target.cloud)
-        inventory = take_inventory(target, glance)
-        before = pause_of(inventory, target, settings.paths.state)
-        remove_pause(glance, inventory, target, settings.paths.state)
-        was = None if before is None else before.as_dict()
-        facts.append(of_pause({"target": target.name, "paused": None, "was": was}))
-    return Result(facts=joined(facts))
+    changes = operation.resume(targets, settings)
+    return Result(facts=joined([of_pause(change.as_dict()) for change in changes]))
 
 
 ACTIONS: Mapping[str, Callable[[Given], Result]] = {
     "retrofit-image": retrofit_image,
     "status": status,
     "rollback": rollback,
+    "rollover": rollover,
     "pause": pause,
     "resume": resume,
 }
 
 
 def main() -> None:
-    """Do the action that Juju names, and tell Juju how it went."""
-    _end_with_whoever_called()
+    """Do the action that Juju names, and return its result to Juju."""
+    _end_with_parent()
     try:
         act(os.environ.get("JUJU_ACTION_NAME", ""))
-    except RetrofitError as error:  # of Juju's own tools: only stderr is left to tell
+    except RetrofitError as error:  # of Juju's own tools: only stderr is left
         sys.stderr.write(f"error: {error.message}\n")
         if error.hint:
             sys.stderr.write(f"hint: {error.hint}\n")
@@ -204,24 +212,26 @@ def main() -> None:
 
 
 def act(name: str) -> None:
-    """Do an action and tell Juju. Raises NoActionError where Juju cannot be told."""
+    """Do an action and return its result to Juju. Raises NoActionError where Juju's tools fail."""
     try:
-        with interruptible(), story_to_juju():
-            result = _done(name, juju.parameters())
-    except juju.NoActionError:
+        with interruptible(), events_to_juju():
+            result = _done(name, tools.parameters())
+    except tools.NoActionError:
         raise
     except RetrofitError as error:
         result = _failed(error)
     except KeyboardInterrupt:
         result = _failed(InterruptedRunError("the action was interrupted", hint="run it again"))
-    except Exception as error:  # a bug: Juju keeps what is on stderr with the action's results
+    except Exception as error:  # Juju keeps stderr with the action's results
         traceback.print_exc()
-        ours = RetrofitError(f"{type(error).__name__}: {error}", hint="this is a bug of retrofit")
+        ours = RetrofitError(
+            f"{type(error).__name__}: {error}", hint="internal error, please report"
+        )
         result = _failed(ours)
-    juju.set_results(result.facts)
+    tools.set_results(result.facts)
     if result.error is not None:
         hint = f" (hint: {result.error.hint})" if result.error.hint else ""
-        juju.fail(f"{result.error.message}{hint}")
+        tools.fail(f"{result.error.message}{hint}")
 
 
 def _done(name: str, values: Mapping[str, Any]) -> Result:
@@ -249,15 +259,11 @@ def _of_error(error: RetrofitError) -> Facts:
 
 def _configured(given: Given) -> tuple[Settings, list[Target]]:
     """Read the configuration, and return the targets that the action is about."""
-    from retrofit.settings_file import load  # noqa: PLC0415
+    from retrofit.config.file import load  # noqa: PLC0415
+    from retrofit.operations.targets import select_targets  # noqa: PLC0415
 
     settings = load()
-    wanted = given.text("target")
-    chosen = [each for each in settings.targets if wanted in {None, each.name}]
-    if not chosen:
-        known = ", ".join(each.name for each in settings.targets)
-        raise ConfigError(f"there is no target {wanted}", hint=f"the configuration has: {known}")
-    return settings, chosen
+    return settings, select_targets(settings, given.text("target"))
 
 
 def _the_only(targets: list[Target], what: str) -> Target:
@@ -268,23 +274,25 @@ def _the_only(targets: list[Target], what: str) -> Target:
 
 
 def _with_source(target: Target, image: str) -> Target:
-    """Return the target with the source that was asked for, from Glance whatever else is set."""
-    named = {"origin": "glance", "publish_stock": False, "image": image}
+    """Return the target with an image in Glance as its source, whatever the settings are."""
+    named = {"origin": "glance", "image": image}
     return target.model_copy(update={"source": target.source.model_copy(update=named)})
 
 
-def _reported(reports: list[RunReport]) -> Result:
+def _reported(
+    reports: list[RunReport], of: Callable[[ReportDocument], Facts] = of_report
+) -> Result:
     failed = [report.error for report in reports if report.error is not None]
     return Result(
-        facts=joined([of_report(report.as_dict()) for report in reports]),
+        facts=joined([of(report.document()) for report in reports]),
         error=failed[0] if failed else None,
     )
 
 
-def _end_with_whoever_called() -> None:
-    """Ask the kernel for a SIGTERM when our parent is gone.
+def _end_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when our parent ends.
 
-    `juju cancel-task` kills the charm's process, which can then pass nothing on.
+    `juju cancel-task` kills the charm's process, which cannot pass the signal on.
     """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 

@@ -1,4 +1,4 @@
-"""Juju's side of an action: the four tools that lie on PATH while an action runs."""
+"""Juju's side of an action: the four tools that are on PATH while an action runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from retrofit import process
 from retrofit.errors import ConfigError
+from retrofit.system import process
 
 KEY = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 """What action-set takes as a key; a period would nest (juju: runner/jujuc/action-set.go)."""
@@ -19,7 +19,7 @@ TOOL_TIMEOUT = 60.0
 
 
 class NoActionError(ConfigError):
-    """Juju's tools cannot be called: nobody can be told how the action went."""
+    """Juju's tools cannot be called, so Juju gets no result of the action."""
 
 
 def parameters() -> dict[str, Any]:
@@ -29,7 +29,7 @@ def parameters() -> dict[str, Any]:
 
 
 def log(message: str) -> None:
-    """Tell whoever waits for the action how far it is."""
+    """Send a progress message of the action to Juju."""
     # Without the dashes a message that begins with one would be read as an option.
     _call("action-log", "--", _short(message))
 
@@ -53,8 +53,8 @@ def _call(tool: str, *words: str) -> str:
         return process.run([tool, *words], timeout=TOOL_TIMEOUT).stdout
     except process.CommandError as error:
         raise NoActionError(
-            f"Juju cannot be asked or told: {error.message}",
-            hint="only Juju can call it, while it runs an action; by hand there is `retrofit`",
+            f"Juju's action tools fail: {error.message}",
+            hint="only Juju calls this program; on the command line use `retrofit`",
         ) from error
 
 

@@ -1,7 +1,8 @@
-"""The status page, JSON, health and metrics of the worker over HTTP: to read, never to change."""
+"""The status page, JSON, health and metrics of the worker over HTTP, all read-only."""
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,10 +10,13 @@ from retrofit.config import Settings
 
 
 @contextmanager
-def serving(settings: Callable[[], Settings]) -> Iterator[str | None]:
+def serving(
+    settings: Callable[[], Settings], changed: queue.SimpleQueue[str] | None = None
+) -> Iterator[str | None]:
     """Serve for the length of the block, where that is configured; yields the address or None.
 
-    `settings` returns what is in force. An address that cannot be used is logged: the images
+    `settings` returns the settings in force; `changed` has the names of targets to ask about at
+    once. An address that cannot be used is only logged: runs
     matter more than the page.
     """
     if not settings().web.enabled:
@@ -21,5 +25,5 @@ def serving(settings: Callable[[], Settings]) -> Iterator[str | None]:
     # Only where it is used: the worker alone needs no OpenStack library, its runs do.
     from scheduler.web.server import snapshot_served  # noqa: PLC0415
 
-    with snapshot_served(settings) as address:
+    with snapshot_served(settings, changed) as address:
         yield address

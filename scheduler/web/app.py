@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from retrofit.config import Settings
-from retrofit.metrics import CONTENT_TYPE as METRICS
-from retrofit.run_logs import REPORT, read_report
+from retrofit.runs.directory import REPORT, read_report
+from retrofit.status.metrics import CONTENT_TYPE as METRICS
+from retrofit.status.models import json_schema
+from retrofit.system.own_directory import RUN_ID
+from retrofit.times import iso
 from scheduler.web.page import run_page
 from scheduler.web.snapshot import Rendering
 
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
-RUN = re.compile(r"/runs/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{6})/?")
-LOG_FILE = re.compile(r"/runs/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{6})/([A-Za-z0-9][A-Za-z0-9._+-]*)")
+RUN = re.compile(rf"/runs/({RUN_ID})/?")
+LOG_FILE = re.compile(rf"/runs/({RUN_ID})/([A-Za-z0-9][A-Za-z0-9._+-]*)")
 UNMASKED = "build.log"
-"""What programs of a build print as they print it: credentials are masked when it has ended."""
+"""The output of a build's programs as they print it: credentials are masked at its end."""
 LARGEST_LOG = 64 * 1024 * 1024
 """Bytes of a log file that are served: the last ones of a longer file."""
 STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -40,6 +43,10 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+RELOAD = {"Refresh": "60"}
+"""Lets a browser load a page again after so many seconds, without a script."""
+STILL = "still"
+"""The query of the page that stays as it is."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -58,7 +65,7 @@ class Answer:
 
 
 class Latest(Protocol):
-    """Whoever has the latest rendering."""
+    """What has the latest rendering."""
 
     @property
     def latest(self) -> Rendering:
@@ -73,9 +80,7 @@ class Application:
         self._settings = settings
         files = resources.files("scheduler.web") / "static"
         self._static = {name: (files / name).read_bytes() for name in STATIC}
-
-        schema = resources.files("retrofit.overview") / "status.schema.json"
-        self._schema = schema.read_bytes()
+        self._schema = json.dumps(json_schema(), indent=1).encode() + b"\n"
 
     def __call__(self, environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -110,33 +115,52 @@ class Application:
         path, latest = str(environ.get("PATH_INFO") or "/"), self._snapshot.latest
         match path:
             case "/":
-                return Answer(kind=HTML, body=latest.page)
-            case "/api/v1/status":
+                # Whoever reads on, or listens to the page, can have it stand still.
+                stands = environ.get("QUERY_STRING") == STILL
+                return Answer(kind=HTML, body=latest.page, headers={} if stands else RELOAD)
+            case "/api/v2/status":
                 return Answer(kind=JSON, body=latest.json)
             case "/metrics":
                 return Answer(kind=METRICS, body=latest.metrics)
-            case "/api/v1/schema":
+            case "/api/v2/schema":
                 return Answer(kind=JSON, body=self._schema)
             case "/healthz":
                 return self._health()
+            case "/livez":
+                return self._life()
+        if path == "/api/v1" or path.startswith("/api/v1/"):
+            return _gone(path)
         if path.startswith("/static/") and path.removeprefix("/static/") in STATIC:
             name = path.removeprefix("/static/")
             return Answer(kind=STATIC[name], body=self._static[name])
-        return self._of_runs(path)
+        return self._of_runs(path, environ)
 
     def _health(self) -> Answer:
         latest = self._snapshot.latest
-        health = dict(latest.document["health"])
+        health = latest.document.health
         if latest.is_late:
-            late = f"nothing new is known since {latest.document['generated_at']}"
-            health = {**health, "healthy": False, "reasons": [*health["reasons"], late]}
+            late = f"nothing new is known since {iso(latest.document.generated_at)}"
+            reasons = (*health.reasons, late)
+            health = health.model_copy(update={"healthy": False, "reasons": reasons})
         return Answer(
-            status="200 OK" if health["healthy"] else "503 Service Unavailable",
+            status="200 OK" if health.healthy else "503 Service Unavailable",
             kind=JSON,
-            body=json.dumps(health, indent=1).encode() + b"\n",
+            body=json.dumps(health.as_dict(), indent=1).encode() + b"\n",
         )
 
-    def _of_runs(self, path: str) -> Answer:
+    def _life(self) -> Answer:
+        """Answer 200 while the page is renewed: whatever the targets lack, this worker mends it.
+
+        A probe that ends the process for what `/healthz` reports would end the repair.
+        """
+        alive = not self._snapshot.latest.is_late
+        return Answer(
+            status="200 OK" if alive else "503 Service Unavailable",
+            kind=JSON,
+            body=json.dumps({"alive": alive}, indent=1).encode() + b"\n",
+        )
+
+    def _of_runs(self, path: str, environ: Mapping[str, Any]) -> Answer:
         settings = self._settings()
         missing = Answer(status="404 Not Found", body=b"there is nothing here\n")
         if not settings.web.logs:
@@ -147,7 +171,8 @@ class Application:
                 return missing
             report = read_report(directory) if _size(directory / REPORT) < LARGEST_LOG else None
             page = run_page(match[1], report, self._files(directory))
-            return Answer(kind=HTML, body=page.encode())
+            goes_on = report is None and environ.get("QUERY_STRING") != STILL
+            return Answer(kind=HTML, body=page.encode(), headers=RELOAD if goes_on else {})
         if match := LOG_FILE.fullmatch(path):
             return _log_file(settings.paths.logs / match[1], match[2]) or missing
         return missing
@@ -162,8 +187,15 @@ class Application:
             )
 
 
+def _gone(path: str) -> Answer:
+    """Refer a client of the document's first version to the second."""
+    now = "/api/v2/schema" if path == "/api/v1/schema" else "/api/v2/status"
+    error = {"error": f"version 1 of the status document is gone: see {now}", "path": now}
+    return Answer(status="410 Gone", kind=JSON, body=json.dumps(error, indent=1).encode() + b"\n")
+
+
 def is_own_name(host: str, settings: Settings) -> bool:
-    """Say whether a Host header names us; where we listen to other machines, any name may."""
+    """Return True if a Host header names us; any name does where we listen to other machines."""
     web = settings.web
     name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
     name = name.strip("[]").rstrip(".").lower()

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import ipaddress
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import structlog
-import waitress.server
 from waitress import wasyncore
 
 from retrofit.config import Settings, WebSettings
 from scheduler.web.app import Application
+from scheduler.web.connections import CONNECTIONS, Server
 from scheduler.web.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
 THREADS = 4
-CONNECTIONS = 100
-"""Accepted at a time; whoever comes later waits in the kernel's queue."""
 IDLE_SECONDS = 20
-"""After which a connection that says nothing is closed."""
+"""After which a silent connection is closed."""
 STOP_SECONDS = 2
 """That answers being sent get when the worker stops."""
 HEADER_BYTES = 16 * 1024
 
 
 @contextmanager
-def snapshot_served(settings: Callable[[], Settings]) -> Iterator[str | None]:
+def snapshot_served(
+    settings: Callable[[], Settings], changed: queue.SimpleQueue[str] | None = None
+) -> Iterator[str | None]:
     """Serve a snapshot that is renewed as long as the block lasts; yields None where it fails."""
     try:
-        snapshot = Snapshot(settings)
+        snapshot = Snapshot(settings, changed=changed)
         application = Application(snapshot, settings)
-    except Exception:  # whatever it is, it is no reason to keep no image current
+    except Exception:  # no error of the page may stop the runs
         log.exception("status page not served")
         yield None
         return
@@ -45,17 +46,18 @@ def snapshot_served(settings: Callable[[], Settings]) -> Iterator[str | None]:
 @contextmanager
 def served(application: Application, web: WebSettings) -> Iterator[str | None]:
     """Serve an application for the length of the block; yields its address, None without one."""
-    server = _server(application, web)
+    channels: dict[int, Any] = {}
+    server = _server(application, web, channels)
     if server is None:
         yield None
         return
     ended = threading.Event()
-    thread = threading.Thread(target=_loop, args=(server, ended), name="web", daemon=True)
+    thread = threading.Thread(target=_loop, args=(server, channels, ended), name="web", daemon=True)
     thread.start()
     address = url_of(web.address, int(server.effective_port))
     log.info("status page served", url=address)
     if not ipaddress.ip_address(web.address).is_loopback:
-        log.warning("status page is read by whoever reaches it", address=web.address)
+        log.warning("status page can be read by every machine that reaches it", address=web.address)
     try:
         yield address
     finally:
@@ -64,15 +66,15 @@ def served(application: Application, web: WebSettings) -> Iterator[str | None]:
         server.pull_trigger()
         thread.join()
         server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
-        wasyncore.close_all(server._map, ignore_all=True)
+        wasyncore.close_all(channels, ignore_all=True)
 
 
-def _loop(server: Any, ended: threading.Event) -> None:
+def _loop(server: Any, channels: dict[int, Any], ended: threading.Event) -> None:
     """Do what `server.run` does, until it is ended from outside, which that does not provide."""
     while not ended.is_set():
         wasyncore.loop(
             timeout=server.adj.asyncore_loop_timeout,
-            map=server._map,
+            map=channels,
             use_poll=server.adj.asyncore_use_poll,
             count=1,
         )
@@ -84,16 +86,19 @@ def url_of(address: str, port: int) -> str:
     return f"http://{host}:{port}/"
 
 
-def _server(application: Application, web: WebSettings) -> Any:
+def _server(application: Application, web: WebSettings, channels: dict[int, Any]) -> Any:
+    """Return a server that listens, with its channels in `channels`; None where it cannot."""
     try:
-        return waitress.server.create_server(
+        return Server(
             application,
+            map=channels,
             host=web.address,
             port=web.port,
             threads=THREADS,
-            connection_limit=CONNECTIONS,
+            # Ours is lower, and closes what waits; this one would not accept a probe any more.
+            connection_limit=2 * CONNECTIONS,
             channel_timeout=IDLE_SECONDS,
-            cleanup_interval=5,
+            cleanup_interval=1,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=1024,
             ident=None,

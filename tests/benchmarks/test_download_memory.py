@@ -29,7 +29,7 @@ from pathlib import Path
 import retrofit.pipeline  # all that a run has in memory beside the download
 from retrofit.config import MirrorSettings
 from retrofit.errors import SourceError
-from retrofit.streams import Mirror
+from retrofit.simplestreams import Mirror
 
 url, keyring, home, stop_at = sys.argv[1:]
 mirror = Mirror(MirrorSettings(url=url, keyring=keyring, cache_size=8), Path(home) / "cache")

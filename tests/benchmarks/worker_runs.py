@@ -17,8 +17,8 @@ from tests.integration.worker_site import Site
 WORKER = """
 import sys
 from pathlib import Path
-from retrofit.terminal import configure_logging
-from scheduler.notify import Notifier
+from retrofit.console import configure_logging
+from scheduler.sd_notify import Notifier
 from scheduler.worker import Worker
 configure_logging(verbose=False)
 sys.exit(Worker(Path(sys.argv[1]), notifier=Notifier(None), command=("/bin/echo",)).run())

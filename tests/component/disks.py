@@ -26,7 +26,7 @@ def ext4(
     *,
     label: str = "cloudimg-rootfs",
     uuid: str = ROOT_UUID,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     options: tuple[str, ...] = (),
 ) -> Path:
     """Make a filesystem image of `size` bytes that holds `files`."""
@@ -34,7 +34,7 @@ def ext4(
     for name, content in (files or {}).items():
         target = tree / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content)
+        target.write_bytes(content if isinstance(content, bytes) else content.encode())
     tree.mkdir(exist_ok=True)
     with path.open("wb") as file:
         file.truncate(size)
@@ -69,13 +69,19 @@ NOBLE = """\
 """
 
 
-def jammy(disk: Path, *, size: int = 64 * MIB, os_release: str = UBUNTU) -> Path:
-    """Make a disk in jammy's layout: root, BIOS boot and ESP."""
+def jammy(
+    disk: Path,
+    *,
+    size: int = 64 * MIB,
+    os_release: str = UBUNTU,
+    files: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Make a disk in jammy's layout: root with some files, BIOS boot and ESP."""
     gpt(disk, size, JAMMY)
     root = ext4(
         disk.with_name(f"{disk.name}.root"),
         size - 13 * MIB,
-        files={"usr/lib/os-release": os_release},
+        files={"usr/lib/os-release": os_release, **(files or {})},
     )
     write_at(disk, 12 * MIB, root.read_bytes())
     write_at(disk, 0, b"\xebBIOS boot code")

@@ -11,7 +11,7 @@ from typing import get_args
 import click
 
 from tests.devcloud import cloud as clouds
-from tests.devcloud import octavia, stock
+from tests.devcloud import load_balancers, octavia, stock
 from tests.devcloud import sync as synchroniser
 from tests.devcloud.mirror import SERIES, Mirror, Stream
 from tests.devcloud.places import CACHE, DevcloudError
@@ -27,7 +27,7 @@ state_option = click.option(
 
 @click.group()
 def devcloud() -> None:
-    """Keystone and Glance on loopback, stock images, and the mirror they come from."""
+    """Keystone and Glance on loopback, source images, and their mirror."""
 
 
 @devcloud.command()
@@ -83,7 +83,7 @@ def down(state: Path, wipe: bool) -> None:
     help="Where images that were made are kept; .cache/stock of the checkout if not given.",
 )
 def make_stock(layout: stock.Layout, output: Path | None, cache: Path) -> None:
-    """Make a stock image in one of Ubuntu's disk layouts, unless the cache has it."""
+    """Make a source image in one of Ubuntu's disk layouts, unless the cache has it."""
     image = stock.make(layout, cache=cache, tell=lambda line: click.echo(line, err=True))
     if output is not None:
         stock.copy_to(image, output)
@@ -164,6 +164,14 @@ def sync(
         keep=keep is not None,
     )
     click.echo(f"synced in {(datetime.now() - begun).total_seconds():.0f} s", err=True)
+
+
+@devcloud.command("load-balancers")
+@state_option
+def load_balancers_up(state: Path) -> None:
+    """Start Octavia beside a cloud, and have it build a few load balancers."""
+    for name, load_balancer in load_balancers.up(state).items():
+        click.echo(f"{name:6} {load_balancer}")
 
 
 @devcloud.command("octavia-answer")

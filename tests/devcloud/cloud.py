@@ -72,7 +72,7 @@ def down(state: Path, *, wipe: bool = False) -> None:
     if (state / "cloud.json").exists():
         with locked(state / "lock"):
             cloud = load(state)
-            for service in reversed(SERVICES):
+            for service in ("octavia", *reversed(SERVICES)):
                 stop_service(cloud, service)
     elif state.exists() and any(state.iterdir()):
         raise DevcloudError(f"{state} is not the state directory of a development cloud")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,12 +15,15 @@ from typing import Any
 
 import click
 
+from tests.answers import answer
+from tests.devcloud import package_archive
 from tests.devcloud.places import spare_loopback_from_proxies
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / ".demo"
 CLOUD = DEMO / "cloud"
 MIRROR = DEMO / "mirror"
+ARCHIVE = DEMO / "archive"
 REPORT = DEMO / "report.json"
 CONFIG = DEMO / "retrofit.toml"
 STOCK = DEMO / "stock-noble.qcow2"
@@ -56,6 +58,19 @@ work = "{demo}/work"
 logs = "{demo}/logs"
 """
 
+# Nothing has to wait in the demo, and every image but the promoted one is too old.
+ROLLOVER = """
+[octavia]
+cloud = "demo-admin"
+
+[rollover]
+soak = 0
+pause = 0
+canary_soak = 0
+outages = "always"
+older_than = 0
+"""
+
 
 @click.group()
 def demo() -> None:
@@ -65,8 +80,9 @@ def demo() -> None:
 
 @demo.command()
 @click.option("--source", type=click.Choice(["mirror", "ubuntu"]), default="mirror")
-def up(source: str) -> None:
-    """Start the cloud, sync a stock image into it, and let retrofit bring it up to date."""
+@click.option("--octavia", is_flag=True, help="Start a real Octavia too, with load balancers.")
+def up(source: str, octavia: bool) -> None:
+    """Start the cloud, sync a source image into it, and let retrofit bring it up to date."""
     DEMO.mkdir(exist_ok=True)
     with told("starting Keystone and Glance on 127.0.0.1"):
         devcloud("up", "--state", CLOUD)
@@ -80,13 +96,16 @@ def up(source: str) -> None:
             build="\n".join(build_settings()),
             demo=DEMO,
         )
+        + (ROLLOVER if octavia else "")
     )
     if source == "ubuntu":
         with told("syncing noble from Ubuntu's own mirror"):
             devcloud("sync", "--state", CLOUD, "--mirror-url", UBUNTU_MIRROR, "--series", "noble")
     else:
-        with told("making a stock image in noble's disk layout"):
+        with told("making a source image in noble's disk layout"):
             devcloud("stock", "--layout", "noble", "--output", STOCK)
+        with told("giving it a signed package archive of its own"):
+            serve_archive()
         publish_and_sync(f"{datetime.now(UTC):%Y%m%d}")
     with told("retrofit run-once"):
         finished = subprocess.run(
@@ -95,18 +114,23 @@ def up(source: str) -> None:
             check=False,
         )
     REPORT.write_bytes(finished.stdout)
-    report = json.loads(finished.stdout or b"{}")
+    report = answer((finished.stdout or b"{}").decode())
     if finished.returncode != 0:
         error = report.get("error") or {}
         click.secho(f"\nretrofit ended with exit code {finished.returncode}", fg="red")
         click.echo(f"{error.get('message', '')}\nhint: {error.get('hint', '')}")
         sys.exit(finished.returncode)
-    tell_the_story(report)
+    if octavia:
+        with told(
+            "starting Octavia and three load balancers, whose compute is Octavia's no-op driver"
+        ):
+            devcloud("load-balancers", "--state", CLOUD)
+    tell_the_story(report, octavia=octavia)
 
 
 @demo.command()
 def serial() -> None:
-    """Publish the stock image under a newer serial and sync it, as Ubuntu does every week."""
+    """Publish the source image under a newer serial and sync it, as Ubuntu does every week."""
     if not CONFIG.exists():
         raise click.ClickException("the demo is not up: run `make demo` first")
     publish_and_sync(f"{datetime.now(UTC):%Y%m%d.%H%M%S}")
@@ -114,12 +138,36 @@ def serial() -> None:
 
 
 @demo.command()
+def fix() -> None:
+    """Publish a fix of HAProxy in the package archive that the source image names."""
+    packages = sorted((DEMO / "cache/packages").glob("*/haproxy_*.deb"))
+    if not ARCHIVE.exists() or not packages:
+        raise click.ClickException("the demo is not up: run `make demo` first")
+    fixed = package_archive.publish_fix(ARCHIVE, packages[-1])
+    click.echo(f"published: {fixed.name} {fixed.version}, a security fix")
+    click.echo(f"now type: {shown('plan')}")
+    click.echo(f"then:     {shown('run-once')}")
+
+
+@demo.command()
 def down() -> None:
     """Stop the cloud and delete everything that the demo made."""
     if CLOUD.exists():
         devcloud("down", "--state", CLOUD, "--wipe")
+    package_archive.stop(ARCHIVE)
     shutil.rmtree(DEMO, ignore_errors=True)
     click.echo("the demo is gone")
+
+
+def serve_archive() -> None:
+    """Serve a package archive, and let the source image name it."""
+    if ARCHIVE.exists():
+        package_archive.stop(ARCHIVE)
+        package_archive.serve(ARCHIVE)
+        archive = package_archive.archive_in(ARCHIVE)
+    else:
+        archive = package_archive.make(ARCHIVE)
+    package_archive.plant(archive, STOCK)
 
 
 def mirror_settings(source: str) -> Iterator[str]:
@@ -156,7 +204,7 @@ def build_settings() -> list[str]:
     return lines
 
 
-def tell_the_story(report: dict[str, Any]) -> None:
+def tell_the_story(report: dict[str, Any], *, octavia: bool) -> None:
     """Print which image is promoted, from what, why, and what to type next."""
     source = report["source"]
     verification = report["verification"]
@@ -173,7 +221,11 @@ def tell_the_story(report: dict[str, Any]) -> None:
     click.echo("\nThe cloud is still running. Next:")
     click.echo(f"  {shown('status')}")
     click.echo(f"  {shown('run-once')}      # unchanged: there is nothing to do")
-    click.echo("  make demo-serial      # a newer stock image appears; then `plan`, `run-once`")
+    click.echo("  make demo-serial      # a newer source image appears; then `plan`, `run-once`")
+    click.echo("  make demo-fix         # a security fix is published; then `plan`, `run-once`")
+    if octavia:
+        click.echo(f"  {shown('rollover')}      # after a promotion: move the load balancers")
+        click.echo(f"  {shown('audit')}         # what runs on what")
     click.echo("  make demo-down        # stop the cloud, delete all of it")
 
 

@@ -10,13 +10,14 @@ import http.server
 import select
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from tests.answering import answering
 
 Fault = Callable[["_Handler", bytes], None]
 """Answers a request in its own way; it is given the bytes that a good server would send."""
@@ -86,7 +87,7 @@ def serving(
             server.socket = context.wrap_socket(server.socket, server_side=True)
             scheme = "https"
         state.url = f"{scheme}://127.0.0.1:{server.server_port}/"
-        with _running(server):
+        with answering(server):
             yield state
 
 
@@ -95,17 +96,6 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that went away."""
-
-
-@contextmanager
-def _running(server: http.server.HTTPServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -295,7 +285,7 @@ def proxy() -> Iterator[FaultyServer]:
     handler = type("Handler", (_Proxy,), {"state": state})
     with _Server(("127.0.0.1", 0), handler) as server:
         state.url = f"http://127.0.0.1:{server.server_port}"
-        with _running(server):
+        with answering(server):
             yield state
 
 

@@ -137,17 +137,21 @@ class Devcloud:
             glance.images.upload(made.id, data, image_size=image.stat().st_size)
         return str(made.id)
 
-    def images(self, cloud: str | None = None) -> list[dict[str, Any]]:
-        """Every image record that an account sees, hidden ones too."""
+    def records(self, cloud: str | None = None) -> list[dict[str, Any]]:
+        """Every record that an account sees, hidden ones too."""
         glance = self.glance(cloud or self.admin_cloud)
         shown = glance.images.list(filters={})
         hidden = glance.images.list(filters={"os_hidden": True})
         return [dict(image) for listed in (shown, hidden) for image in listed]
 
+    def images(self, cloud: str | None = None) -> list[dict[str, Any]]:
+        """Every record that holds an image, and not the evidence of one."""
+        return [each for each in self.records(cloud) if "retrofit_evidence_of" not in each]
+
     def delete_all_images(self) -> None:
         """Leave Glance without a single record, whoever owns it."""
         glance = self.glance(self.admin_cloud)
-        for image in self.images():
+        for image in self.records():
             try:
                 if image["protected"]:
                     glance.images.update(image["id"], protected=False)

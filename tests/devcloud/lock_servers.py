@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.devcloud import processes
@@ -149,8 +150,8 @@ class Wire:
             except OSError:
                 return
             self._ends += [near, far]
-            self._in_background(lambda near=near, far=far: self._carry(near, far))
-            self._in_background(lambda near=near, far=far: self._carry(far, near))
+            self._in_background(partial(self._carry, near, far))
+            self._in_background(partial(self._carry, far, near))
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):

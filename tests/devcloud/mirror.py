@@ -9,7 +9,6 @@ import json
 import lzma
 import shutil
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.answering import answering
 from tests.devcloud import files
 from tests.devcloud.places import DevcloudError
 from tests.devcloud.signing import Signer
@@ -215,14 +215,8 @@ class Mirror:
 def served(mirror: Mirror) -> Iterator[str]:
     """Serve a mirror over HTTP on loopback for the length of the block; the value is its URL."""
     handler = functools.partial(_QuietHandler, directory=str(mirror.root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, answering(server):
+        yield f"http://127.0.0.1:{server.server_port}/"
 
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):

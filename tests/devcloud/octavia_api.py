@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,15 @@ class Octavia:
     admin: session.Session
     """Of a user who is `admin`: Octavia's own answer to what we ask as others."""
     port: int = 0
+    application: str = "octavia_app:application"
+    """Module of in_servers/, and its WSGI application."""
+    settle_seconds: float = SETTLE_SECONDS
+    heartbeats: bool = False
+    """Whether a health manager runs, and amphorae send it heartbeats: in_servers/heartbeats.py."""
+    tied: bool = True
+    """Whether it ends with this process."""
+    conf_extra: str = ""
+    """Lines appended to octavia.conf; they begin with their own [section]."""
 
     @property
     def url(self) -> str:
@@ -39,6 +48,10 @@ class Octavia:
     @property
     def directory(self) -> Path:
         return self.cloud.state / "octavia"
+
+    @property
+    def database(self) -> str:
+        return f"sqlite:///{self.directory}/octavia.db"
 
     @property
     def conf_file(self) -> Path:
@@ -51,17 +64,30 @@ class Octavia:
             _make_authority(self.directory)
         with processes.listen(self.port or None) as listener:
             self.port = listener.getsockname()[1]
-            self.conf_file.write_text(_conf(self.cloud, self.directory))
+            self.conf_file.write_text(self.configuration())
             processes.start(
-                gunicorn("octavia_app:application", listener),
+                gunicorn(self.application, listener),
                 pid_file=self.cloud.pid_file("octavia"),
                 log_file=self.cloud.state / "log" / "octavia.out",
-                env={**environment(self.cloud.state), "OCTAVIA_CONF": str(self.conf_file)},
+                env=self.environment(),
                 keep_open=[listener.fileno()],
-                tied=True,
+                tied=self.tied,
             )
         logs = (self.cloud.log_file("octavia"), self.cloud.state / "log" / "octavia.out")
         wait_until_answering("octavia", self.url, self.cloud.pid_file("octavia"), logs)
+
+    def configuration(self) -> str:
+        """octavia.conf; of an option that is there twice, Octavia takes the last."""
+        return _conf(self.cloud, self.directory) + self.conf_extra
+
+    def environment(self) -> dict[str, str]:
+        """The environment of Octavia's processes."""
+        further = {"OCTAVIA_HEARTBEATS": "1"} if self.heartbeats else {}
+        return {
+            **environment(self.cloud.state),
+            "OCTAVIA_CONF": str(self.conf_file),
+            **further,
+        }
 
     def up(self) -> None:
         """Have it run, whatever the test before has done to it."""
@@ -77,8 +103,8 @@ class Octavia:
         """End it; its rows and its catalog entry stay."""
         processes.stop(self.cloud.pid_file("octavia"))
 
-    def register(self) -> None:
-        """Have the catalog name it."""
+    def register(self, url: str | None = None) -> None:
+        """Have the catalog name it, by another URL than its own where one is given."""
         service = self._keystone("services", service={"name": "octavia", "type": "load-balancer"})
         for interface in ("public", "internal", "admin"):
             self._keystone(
@@ -87,7 +113,7 @@ class Octavia:
                     "service_id": service["id"],
                     "interface": interface,
                     "region_id": accounts.REGION,
-                    "url": self.url,
+                    "url": url or self.url,
                 },
             )
 
@@ -123,6 +149,14 @@ class Octavia:
         """Leave no load balancers, amphorae or flavors."""
         self._have("clear")
 
+    def mute(self, load_balancers: Iterable[str]) -> None:
+        """Have the amphorae of these load balancers send no heartbeats, and those of others."""
+        self._have("mute", list(load_balancers))
+
+    def set_status(self, load_balancer: str, **columns: Any) -> None:
+        """Write into the row of a load balancer what no request can."""
+        self._have("set_status", load_balancer, columns)
+
     def _have(self, done: str, *given: Any) -> None:
         """Call a function of octavia_rows.py in Octavia's process."""
         self.admin.post(f"{self.url}/does/{done}", json=given)
@@ -132,6 +166,19 @@ class Octavia:
         body = {"loadbalancer": {"name": name, "vip_network_id": VIP_NETWORK, **attributes}}
         made = self.admin.post(f"{self.url}/v2/lbaas/loadbalancers", json=body).json()
         return self._active(str(made["loadbalancer"]["id"]))
+
+    def create_load_balancers(self, bodies: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Have Octavia build load balancers with all that they have; their ids, by name."""
+        made = {}
+        for name, body in bodies.items():
+            whole = {"name": name, "vip_network_id": VIP_NETWORK, **body}
+            url = f"{self.url}/v2/lbaas/loadbalancers"
+            answer = self.admin.post(url, json={"loadbalancer": whole}, raise_exc=False)
+            if answer.status_code != 201:
+                raise DevcloudError(f"load balancer {name}: {answer.text}")
+            # One after the other: its controller and its API share a SQLite file.
+            made[name] = self._active(str(answer.json()["loadbalancer"]["id"]))
+        return made
 
     def create_flavor(self, name: str, data: str) -> str:
         """Make a flavor with a profile of its own; `data` is JSON for the amphora driver."""
@@ -156,7 +203,7 @@ class Octavia:
     def settled(self, load_balancer: str) -> str:
         """Wait until Octavia's controller has done with a load balancer, and return its status."""
         url = f"{self.url}/v2/lbaas/loadbalancers/{load_balancer}"
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + self.settle_seconds
         while (now := self._status(url)).startswith(PENDING) and time.monotonic() < deadline:
             time.sleep(0.1)
         return now
@@ -224,6 +271,7 @@ sqlite_synchronous = false
 www_authenticate_uri = {cloud.keystone_url}
 auth_type = password
 {auth}
+service_type = load-balancer
 
 [service_auth]
 auth_type = password
@@ -241,6 +289,11 @@ amp_image_tag = octavia-amphora
 amp_flavor_id = 1
 amp_boot_network_list = {MANAGEMENT_NETWORK}
 client_ca = {directory}/ca.pem
+
+[health_manager]
+bind_ip = 127.0.0.1
+bind_port = 0
+heartbeat_key = secret
 
 [certificates]
 cert_manager = local_cert_manager

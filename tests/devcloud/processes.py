@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from retrofit.system.tied import tied as tied_words
 from tests.devcloud.places import DevcloudError
 
 STOP_SECONDS = 15.0
@@ -52,7 +53,7 @@ def start(
     """
     words = [str(word) for word in argv]
     if tied:
-        words = ["setpriv", "--pdeathsig", "TERM", *words]
+        words = tied_words(*words, by="TERM")
     with log_file.open("ab") as sink:
         child = subprocess.Popen(
             words,

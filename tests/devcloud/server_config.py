@@ -97,6 +97,7 @@ password = glance
 project_name = services
 user_domain_id = default
 project_domain_id = default
+service_type = image
 
 [paste_deploy]
 flavor = keystone

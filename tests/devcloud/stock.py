@@ -88,9 +88,10 @@ def _run_recipe(layout: Layout, image: Path, tell: Callable[[str], None]) -> Non
             except BaseException:
                 # The recipe undoes its work on TERM, once the program that it runs has ended too.
                 os.killpg(recipe.pid, signal.SIGTERM)
+                recipe.wait()  # Popen itself waits 0.25 s after a KeyboardInterrupt, and no longer
                 raise
     if recipe.returncode != 0:
-        raise DevcloudError(f"no stock image in {layout}'s layout:\n{''.join(said[-20:])}")
+        raise DevcloudError(f"no source image in {layout}'s layout:\n{''.join(said[-20:])}")
 
 
 def sources_for(suite: str, archive: Archive) -> str:

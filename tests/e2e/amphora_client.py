@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from octavia.amphorae.drivers.haproxy.rest_api_driver import AmphoraAPIClient1_0
 from octavia.common import constants
@@ -32,6 +32,7 @@ class Errand(TypedDict):
     net_info: dict[str, Any]
     member: str
     member_port: int
+    greet: NotRequired[bool]
 
 
 def balancer(errand: Errand, amphora: models.Amphora) -> models.LoadBalancer:
@@ -61,6 +62,14 @@ def balancer(errand: Errand, amphora: models.Amphora) -> models.LoadBalancer:
     return result
 
 
+def greeting(client: AmphoraAPIClient1_0, amphora: models.Amphora) -> dict[str, Any]:
+    """Ask for the version alone; a refused certificate shows as Octavia's own exception."""
+    try:
+        return {"version": client.get_api_version(amphora)}
+    except Exception as error:
+        return {"error": type(error).__name__}
+
+
 def main() -> None:
     """Do the errand, in the order in which Octavia's controller does it."""
     errand: Errand = json.load(sys.stdin)
@@ -77,6 +86,9 @@ def main() -> None:
         vrrp_ip=errand["net_info"]["vrrp_ip"], status=constants.AMPHORA_ALLOCATED,
     )  # fmt: skip
     client = AmphoraAPIClient1_0()
+    if errand.get("greet"):
+        json.dump(greeting(client, amphora), sys.stdout)
+        return
     said: dict[str, Any] = {"version": client.get_api_version(amphora)}
     amphora.api_version = said["version"]["api_version"]
     said["info"] = client.get_info(amphora)

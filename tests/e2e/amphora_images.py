@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from retrofit.build.build import build
+from retrofit.build.recipe import recipe_for
+from retrofit.build.request import BuildRequest
 from retrofit.config import BuildSettings
-from retrofit.dib import build, recipe_for
 from tests.devcloud import stock
 from tests.devcloud.places import CACHE, locked
 from tests.e2e.package_access import ca_bundle
 
 Agent = Literal["distro", "pypi"]
+
+
+@contextmanager
+def cached_image(agent: Agent, layout: stock.Layout) -> Iterator[Path]:
+    """Hold the place in the cache of an image with these settings; what is outdated goes.
+
+    Who finds nothing there puts an image there, or leaves it to the next; others wait meanwhile.
+    """
+    source, recipe = stock.make(layout), recipe_for(build_settings(agent))
+    cache = CACHE / "amphora"
+    key = recipe.digest.rpartition(":")[2][:12]
+    image = cache / f"{agent}-{source.stem}-{key}.qcow2"
+    with locked(cache / f"{agent}-{layout}.lock"):
+        if not image.exists():
+            for outdated in cache.glob(f"{agent}-{layout}-*"):
+                shutil.rmtree(outdated) if outdated.is_dir() else outdated.unlink()
+        yield image
 
 
 def build_settings(agent: Agent) -> BuildSettings:
@@ -22,26 +43,23 @@ def build_settings(agent: Agent) -> BuildSettings:
 
 def amphora_image(agent: Agent, layout: stock.Layout) -> Path:
     """Return an amphora image as qcow2, built now unless the cache has it; never write to it."""
-    source, settings = stock.make(layout), build_settings(agent)
-    recipe = recipe_for(settings)
-    cache = CACHE / "amphora"
-    cache.mkdir(parents=True, exist_ok=True)
-    key = recipe.digest.rpartition(":")[2][:12]
-    image = cache / f"{agent}-{source.stem}-{key}.qcow2"
-    with locked(cache / f"{agent}-{layout}.lock"):
+    settings = build_settings(agent)
+    with cached_image(agent, layout) as image:
         if not image.exists():
-            for outdated in cache.glob(f"{agent}-{layout}-*"):
-                shutil.rmtree(outdated) if outdated.is_dir() else outdated.unlink()
+            source, recipe = stock.make(layout), recipe_for(settings)
+            cache = image.parent
             work = cache / f"{agent}-{layout}-work"
             try:
                 built = build(
-                    source,
-                    recipe=recipe,
-                    settings=settings,
-                    work_dir=work / "build",
-                    cache_dir=CACHE / "builds",
-                    log_file=cache / f"{agent}-{layout}-build.log",
-                    allow_os_mismatch=True,
+                    BuildRequest(
+                        source=source,
+                        recipe=recipe,
+                        settings=settings,
+                        work_dir=work / "build",
+                        cache_dir=CACHE / "builds",
+                        log_file=cache / f"{agent}-{layout}-build.log",
+                        allow_os_mismatch=True,
+                    )
                 )
                 built.path.rename(image)
             finally:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retrofit import process
+from retrofit.system import process
 
 
 def loop_devices(below: Path) -> list[str]:

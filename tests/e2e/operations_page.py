@@ -1,4 +1,4 @@
-"""What docs/operations.md tells operators to type, so that tests type the same."""
+"""What the pages for operators give to type, so that tests type the same."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ import textwrap
 
 from tests.devcloud.places import CHECKOUT
 
-PAGE = CHECKOUT / "docs" / "operations.md"
+PAGES = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "docs" / "operations.md",
+    *sorted((CHECKOUT / "docs" / "how-to").glob("*.md")),
+]
+
+
+def text() -> str:
+    """All of the pages."""
+    return "\n".join(page.read_text() for page in PAGES)
 
 
 def blocks() -> list[str]:
-    """Every indented block of the page, without its indent."""
-    found = re.findall(r"(?:^ {4}.*\n(?:\n(?= {4}))?)+", PAGE.read_text(), flags=re.MULTILINE)
+    """Every indented block of the pages, without its indent."""
+    found = re.findall(r"(?:^ {4}.*\n(?:\n(?= {4}))?)+", text(), flags=re.MULTILINE)
     return [textwrap.dedent(each) for each in found]
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrofit.system.tied import tied
 from tests.devcloud.places import CACHE, CHECKOUT, digest_of, locked
 from tests.e2e import package_access
 
@@ -99,14 +100,14 @@ def machine(
     `binds` are given to systemd-nspawn's --bind=; what it says while booting goes to `console`.
     """
     root = _root()
-    argv = [
-        # Whatever ends the tests ends the machine.
-        *("setpriv", "--pdeathsig", "KILL", "--"),
+    # Whatever ends the tests ends the machine.
+    argv = tied(
         *("systemd-nspawn", "--quiet", f"--directory={root}", "--boot", "--volatile=overlay"),
         *("--register=no", "--keep-unit", f"--machine={name}", "--capability=all"),
         *(f"--bind={each}" for each in ("/dev/loop-control", "/dev/kvm", "/dev/net/tun", *binds)),
         f"--bind-ro={wheel}:/root/{wheel.name}",
-    ]
+        by="KILL",
+    )
     # Its own filter of system calls would hide what the units' filters do, and keep systemd from
     # loading the programs by which it enforces a device policy.
     environment = {

@@ -5,39 +5,9 @@ from __future__ import annotations
 import fnmatch
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from retrofit import process
-from retrofit.disk import inspect
-
-TIMEOUT = 600.0
-
-
-@contextmanager
-def opened(raw: Path) -> Iterator[Path]:
-    """Mount a raw image's filesystems for writing for the length of the block."""
-    mount_point = raw.with_suffix(".mounted")
-    mount_point.mkdir()
-    with ExitStack() as stack:
-        stack.callback(mount_point.rmdir)
-        for filesystem in inspect(raw).mounted:
-            target = mount_point / filesystem.mount_point.lstrip("/")
-            place = f"offset={filesystem.partition.offset},sizelimit={filesystem.partition.size}"
-            process.run(["mount", "-o", f"loop,{place}", raw, target], timeout=TIMEOUT)
-            stack.callback(process.run, ["umount", target], timeout=TIMEOUT)
-        yield mount_point
-
-
-def raw_copy(image: Path, disk_format: str, target: Path) -> Path:
-    """Copy an image into a raw file that may be changed."""
-    process.run(
-        ["qemu-img", "convert", "-f", disk_format, "-O", "raw", "-W", image, target],
-        timeout=TIMEOUT,
-    )
-    return target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +81,80 @@ def _replace(pattern: str, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+PACKAGES = "usr/lib/python3/dist-packages"
+
+
 def _break_masquerading(root: Path) -> None:
     """Let the script fail that the agent calls: Octavia's own, and the one of Debian's agent."""
     for path in ("usr/local/bin/lvs-masquerade.sh", "usr/bin/octavia-agent-lvs-masquerade"):
         if (root / path).exists():
             (root / path).write_text("#!/bin/sh\nexit 1\n")
+
+
+PING_WRAPPER = "var/lib/octavia/ping-wrapper.sh"
+MASQUERADES = ("usr/local/bin/lvs-masquerade.sh", "usr/bin/octavia-agent-lvs-masquerade")
+
+
+def _forget_ipv6_masquerading(root: Path) -> None:
+    """Let the masquerading script do nothing for IPv6, and report success."""
+    for path in MASQUERADES:
+        script = root / path
+        if script.is_file() and not script.is_symlink():
+            first, _, rest = script.read_text().partition("\n")
+            script.write_text(f'{first}\n[ "$2" = ipv6 ] && exit 0\n{rest}')
+
+
+def _forget_sctp_masquerading(root: Path) -> None:
+    """Let packets of SCTP go to members with the client's address."""
+    for path in MASQUERADES:
+        script = root / path
+        if script.is_file() and not script.is_symlink():
+            text = script.read_text()
+            assert "sctp" in text
+            lines = text.replace("udp, sctp", "udp").splitlines(keepends=True)
+            # Debian's script has a rule for each protocol.
+            script.write_text("".join(line for line in lines if "sctp masquerade" not in line))
+
+
+NETNS_TEMPLATE = (
+    f"{PACKAGES}/octavia/amphorae/backends/agent/api_server/templates/amphora-netns.systemd.j2"
+)
+
+
+def _bring_pairs_of_lines_back(root: Path) -> None:
+    """Find cards by pairs of lines again, as agents before 19.0.0 do (LP 2027995)."""
+    template = root / NETNS_TEMPLATE
+    text = template.read_text()
+    mended = "/sbin/ip -br link | awk \\'{print $3 \" \" $1}\\'"
+    assert mended in text
+    template.write_text(
+        text.replace(
+            mended,
+            '/sbin/ip link | awk \\\'{getline n; print $0,n}\\\' | awk \\\'{sub(":","",$2)}'
+            ' { for(i=1;i<=NF;i++) if ($i == "link/ether") {print $(i+1) " " $2} }\\\'',
+        )
+    )
+
+
+def _mask(unit: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        link = root / "etc/systemd/system" / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to("/dev/null")
+
+    return change
+
+
+def _mode(path: str, mode: int) -> Callable[[Path], None]:
+    return lambda root: (root / path).chmod(mode)
+
+
+def _break_health_checker(root: Path) -> None:
+    """Let the checker of SCTP members find every one of them down."""
+    checker = root / "usr/bin/amphora-health-checker"
+    checker.unlink()
+    checker.write_text("#!/bin/sh\nexit 1\n")
+    checker.chmod(0o755)
 
 
 def _break_a_unit(root: Path) -> None:
@@ -124,7 +163,6 @@ def _break_a_unit(root: Path) -> None:
     _enable("broken.service")(root)
 
 
-PACKAGES = "usr/lib/python3/dist-packages"
 SABOTAGES = (
     Sabotage(
         name="agent-dependency-missing",
@@ -163,6 +201,16 @@ SABOTAGES = (
         change=_write("etc/apt/apt.conf.d/01proxy", 'Acquire::http::Proxy "http://10.0.0.1:3142";'),
     ),
     Sabotage(
+        name="pro-token-left",
+        check="no-credentials",
+        change=_write("var/lib/ubuntu-advantage/private/machine-token.json", "{}"),
+    ),
+    Sabotage(
+        name="archive-password-left",
+        check="no-credentials",
+        change=_write("etc/apt/auth.conf.d/site.conf", "machine archive login u password p\n"),
+    ),
+    Sabotage(
         name="certificates-on-disk",
         check="certificate-store-ordered",
         change=_delete("etc/systemd/system/certs-ramfs.service"),
@@ -171,6 +219,31 @@ SABOTAGES = (
         name="masquerade-script-missing",
         check="agent-scripts",
         change=_delete("usr/local/bin/lvs-masquerade.sh"),
+    ),
+    Sabotage(name="ping-not-for-nobody", check="agent-scripts", change=_mode(PING_WRAPPER, 0o750)),
+    Sabotage(name="nc-missing", check="agent-calls", change=_delete("usr/bin/nc.openbsd")),
+    Sabotage(
+        name="keepalived-missing",
+        check="tools-installed",
+        change=_delete("usr/sbin/keepalived"),
+    ),
+    *(
+        Sabotage(
+            name=f"cloud-init-off-by-{unit}",
+            check="cloud-init-datasource",
+            change=_mask(f"cloud-{unit}.service"),
+        )
+        for unit in ("init-main", "init-network", "config")
+    ),
+    Sabotage(
+        name="cloud-init-off-by-ds-identify",
+        check="cloud-init-datasource",
+        change=_write("etc/cloud/ds-identify.cfg", "policy: disabled\n"),
+    ),
+    Sabotage(
+        name="cloud-init-without-networks",
+        check="cloud-init-datasource",
+        change=_write("etc/cloud/cloud.cfg.d/99-installer.cfg", "network: {config: disabled}\n"),
     ),
     # Last: the others need room to write.
     Sabotage(name="root-filesystem-full", check="free-space", change=_fill),
@@ -196,6 +269,66 @@ SABOTAGES = (
         name="certificates-on-disk-after-all",
         check="certificates-on-ram",
         change=_replace("usr/local/sbin/amphora-certs-ramfs", "mount -t ramfs", "true"),
+        offline=False,
+    ),
+    Sabotage(
+        name="ping-without-its-path",
+        check="ping-monitor",
+        change=_replace(PING_WRAPPER, "exec /usr/bin/ping", "exec ping"),
+        offline=False,
+    ),
+    Sabotage(
+        name="cards-by-pairs-of-lines",
+        check="vip-after-reboot",
+        change=_bring_pairs_of_lines_back,
+        offline=False,
+    ),
+    Sabotage(
+        name="netns-unit-masked",
+        check="load-balancer-started",
+        change=_mask("amphora-netns.service"),
+        offline=False,
+    ),
+    # No sabotage takes the module sctp: LVS has SCTP in ip_vs (CONFIG_IP_VS_PROTO_SCTP), and the
+    # health checker uses raw sockets. Kernels of Ubuntu's cloud images come without it.
+    Sabotage(
+        name="masquerading-without-sctp",
+        check="sctp-through-lvs",
+        change=_forget_sctp_masquerading,
+        offline=False,
+    ),
+    Sabotage(
+        name="masquerading-without-ipv6",
+        check="udp-through-lvs",
+        change=_forget_ipv6_masquerading,
+        offline=False,
+    ),
+    Sabotage(
+        name="health-checker-broken",
+        check="sctp-through-lvs",
+        change=_break_health_checker,
+        offline=False,
+    ),
+    Sabotage(
+        name="log-socket-missing",
+        check="log-offloading",
+        change=_delete("etc/rsyslog.d/*octavia*"),
+        offline=False,
+    ),
+    Sabotage(
+        name="ipv6-disabled",
+        check="management-ipv6",
+        change=_write("etc/sysctl.d/zz-site.conf", "net.ipv6.conf.all.disable_ipv6 = 1\n"),
+        offline=False,
+    ),
+    Sabotage(
+        name="certificate-rotation-ignored",
+        check="certificate-rotation",
+        change=_replace(
+            f"{PACKAGES}/octavia/amphorae/backends/agent/api_server/certificate_update.py",
+            "CONF.amphora_agent.agent_server_cert",
+            "'/run/ignored'",
+        ),
         offline=False,
     ),
     Sabotage(

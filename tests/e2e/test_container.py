@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.answers import answer
 from tests.devcloud.mirror import Mirror
 from tests.devcloud.places import CACHE, CHECKOUT
 from tests.e2e import leftovers, package_access
@@ -154,7 +154,7 @@ def test_whole_retrofit_with_no_more_privileges_than_the_page_gives(
     argv = documented(site, "retrofit", "run-once", "-o", "json", without=without)
     done = engine.run(argv[0], "--rm", *argv[1:])
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    report = json.loads(done.stdout)
+    report = answer(done.stdout)
     assert (report["outcome"], report["verification"]["passed"]) == ("published", True)
     glance = devcloud.glance(devcloud.cloud)
     tagged = list(glance.images.list(filters={"tag": ["octavia-amphora"]}))

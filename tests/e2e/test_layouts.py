@@ -19,15 +19,17 @@ from pathlib import Path
 import pytest
 
 from retrofit import disk
+from retrofit.build.build import build
+from retrofit.build.recipe import recipe_for
+from retrofit.build.request import BuildRequest
+from retrofit.build.work_directory import loop_devices, mount_points, remove_leftovers
 from retrofit.config import BuildSettings
-from retrofit.dib import build, recipe_for
-from retrofit.dib.work_directory import loop_devices, mount_points, sweep
 from retrofit.disk import gpt
-from retrofit.disk.stock import StockDisk
+from retrofit.disk.inspect import StockDisk
 from retrofit.model import BuiltImage
+from tests.component import disks
+from tests.component.disks import MIB
 from tests.devcloud.stock import make
-from tests.unit import disks
-from tests.unit.disks import MIB
 
 PAYLOAD = 150 * MIB
 # jammy's disk of 2.2 GiB must grow for this; noble's of 3.5 GiB need not.
@@ -78,12 +80,14 @@ def retrofitted(
     base = tmp_path_factory.mktemp(layout)
     settings = settings_for(layout, elements)
     image = build(
-        stock,
-        recipe=recipe_for(settings),
-        settings=settings,
-        work_dir=base / "work",
-        cache_dir=base / "cache",
-        log_file=base / "logs" / "build.log",
+        BuildRequest(
+            source=stock,
+            recipe=recipe_for(settings),
+            settings=settings,
+            work_dir=base / "work",
+            cache_dir=base / "cache",
+            log_file=base / "logs" / "build.log",
+        )
     )
     raw = {}
     for name, file in (("source", stock), ("result", image.path)):
@@ -118,6 +122,7 @@ def differing_sectors(one: Path, other: Path, begin: int, end: int) -> list[int]
     return found
 
 
+@pytest.mark.sampled(1)
 def test_disk_outside_of_the_remade_filesystems_is_identical(retrofitted: Retrofitted) -> None:
     source, result = retrofitted.source, retrofitted.result
     grown = result.virtual_size > source.virtual_size
@@ -269,16 +274,18 @@ CHILD = """
 import sys
 from pathlib import Path
 from tests.e2e.test_layouts import settings_for
-from retrofit.dib import build, recipe_for
-from retrofit.dib.work_directory import work_directory
+from retrofit.build.build import build
+from retrofit.build.recipe import recipe_for
+from retrofit.build.request import BuildRequest
+from retrofit.build.work_directory import work_directory
 stock, base, elements = map(Path, sys.argv[1:])
 settings = settings_for("jammy", elements)
-with work_directory(base / "work", "run") as directory:
-    build(
-        stock, recipe=recipe_for(settings), settings=settings, work_dir=directory,
+with work_directory(base / "work", "20261101T031500Z-0a1b2c") as directory:
+    build(BuildRequest(
+        source=stock, recipe=recipe_for(settings), settings=settings, work_dir=directory,
         cache_dir=base / "cache", log_file=base / "build.log",
         progress=lambda said, _: print(said, flush=True),
-    )
+    ))
 """
 
 
@@ -307,7 +314,7 @@ def test_interrupted_build_leaves_nothing(
         child.stdout.read()
     assert child.returncode == -number
     if number == signal.SIGKILL:
-        assert sweep(tmp_path / "work")
+        assert remove_leftovers(tmp_path / "work")
     assert list((tmp_path / "work").iterdir()) == []
     assert mount_points(tmp_path) == []
     assert loop_devices(tmp_path) == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,8 @@ import pytest
 from tests.configuration import toml
 from tests.devcloud.faults import serving
 from tests.devcloud.mirror import Mirror
+from tests.e2e.command import given
 from tests.e2e.real_builds import real_builds
-
-RETROFIT = Path(sys.executable).with_name("retrofit")
-RUN_SECONDS = 3600
 
 
 @pytest.mark.slow
@@ -41,16 +37,9 @@ def test_a_mirror_alone_becomes_the_promoted_amphora(
         config.write_text(toml(real_builds(devcloud, tmp_path, **sections)))
         runs = []
         for _ in range(2):
-            finished = subprocess.run(
-                [RETROFIT, "--config", config, "run-once", "-o", "json"],
-                capture_output=True,
-                text=True,
-                timeout=RUN_SECONDS,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
-            assert finished.returncode == 0, finished.stderr
-            runs.append(json.loads(finished.stdout))
+            code, report, story = given(config, "run-once")
+            assert code == 0, story
+            runs.append(report)
     assert [run["outcome"] for run in runs] == ["published", "unchanged"]
     assert runs[0]["trust"] == "signed"
     assert len(server.ranges("*.img")) == 1

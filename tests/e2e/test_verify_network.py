@@ -20,26 +20,29 @@ from pathlib import Path
 
 import pytest
 
-from retrofit import process
+from retrofit.system import process
 from retrofit.verify.boot import machine
 from retrofit.verify.boot.heartbeat import await_heartbeat
-from retrofit.verify.boot.load_balancer import MEMBER_PORT, member
-from retrofit.verify.boot.network import MANAGEMENT, VIP, isolated
+from retrofit.verify.boot.load_balancer import MEMBER_PORT
+from retrofit.verify.boot.members import web_server
+from retrofit.verify.boot.network import CABLES, MANAGEMENT, VIP, isolated
 from retrofit.verify.boot.probe import Probe
-from retrofit.verify.record import CheckFailedError
+from retrofit.verify.checks import CheckFailedError
+from tests.e2e.accelerator import chatty
 from tests.e2e.leftovers import network_namespaces
 
 
-def test_both_cables_end_in_the_namespace_and_there_is_no_route_out() -> None:
+def test_all_cables_end_in_the_namespace_and_there_is_no_route_out() -> None:
     with isolated() as namespace:
         routes = process.run(namespace.command(["ip", "route"]), timeout=30).stdout
         links = process.run(namespace.command(["ip", "-o", "link"]), timeout=30).stdout
         assert "default" not in routes
         assert {line.split(":")[1].strip() for line in links.splitlines()} == {
-            "lo", MANAGEMENT.device, VIP.device,
+            "lo", *(cable.device for cable in CABLES),
         }  # fmt: skip
-        with pytest.raises(OSError, match="unreachable"):
-            namespace.connect(("203.0.113.1", 80), 5)
+        for address in ("203.0.114.1", "2001:db8:d::1"):
+            with pytest.raises(OSError, match="unreachable"):
+                namespace.connect((address, 80), 5)
 
 
 def test_the_hosts_network_is_not_reached_from_inside() -> None:
@@ -52,13 +55,16 @@ def test_the_hosts_network_is_not_reached_from_inside() -> None:
 
 
 def test_the_member_answers_inside() -> None:
-    with isolated() as namespace, member(namespace, b"content") as behind:
+    with (
+        isolated() as namespace,
+        web_server(namespace, VIP.ours, MEMBER_PORT, body=b"content") as behind,
+    ):
         connection = http.client.HTTPConnection(VIP.ours)
         connection.sock = namespace.connect((VIP.ours, MEMBER_PORT), 5)
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"content"
         connection.close()
-        assert behind.peers == [VIP.ours]
+        assert [asked.peer for asked in behind.asked] == [VIP.ours]
 
 
 def test_the_namespace_ends_with_the_block() -> None:
@@ -135,7 +141,7 @@ def test_what_came_instead_of_a_heartbeat_is_said() -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from retrofit import process
+from retrofit.system import process
 from retrofit.verify.boot.network import isolated
 from retrofit.verify.boot import machine
 with isolated() as namespace:
@@ -144,7 +150,8 @@ with isolated() as namespace:
     machine.make_overlay(work / "image.raw", "raw", work / "overlay.qcow2")
     (work / "config.iso").write_bytes(bytes(1 << 20))
     hardware = machine.Hardware(
-        platform=machine.PLATFORMS["x86_64"], accelerator="tcg", firmware="bios", memory=128,
+        platform=machine.PLATFORMS["x86_64"], accelerator="tcg", firmware="bios",
+        chipset="q35", memory=128,
         cpus=1, image=work / "image.raw", overlay=work / "overlay.qcow2",
         config_drive=work / "config.iso",
     )
@@ -172,21 +179,10 @@ def test_a_killed_verification_takes_its_machine_and_network_along(tmp_path: Pat
     assert namespace not in network_namespaces()
 
 
-# mov dx, COM1; again: mov al, 'x'; out dx, al; jmp again
-CHATTY = bytes.fromhex("baf803 b078 ee ebfb").ljust(510, b"\0") + b"\x55\xaa"
-
-
 @contextmanager
 def chatting(tmp_path: Path) -> Iterator[machine.Machine]:
     """A machine whose guest says one letter again and again on its console."""
-    image, overlay = tmp_path / "image.raw", tmp_path / "overlay.qcow2"
-    image.write_bytes(CHATTY.ljust(1 << 20, b"\0"))
-    machine.make_overlay(image, "raw", overlay)
-    (tmp_path / "config.iso").write_bytes(bytes(1 << 20))
-    hardware = machine.Hardware(
-        platform=machine.PLATFORMS["x86_64"], accelerator="tcg", firmware="bios", memory=128,
-        cpus=1, image=image, overlay=overlay, config_drive=tmp_path / "config.iso",
-    )  # fmt: skip
+    hardware = chatty(tmp_path, "tcg")
     with isolated() as namespace:
         probe = namespace.listen(("127.0.0.1", 0))
         with (

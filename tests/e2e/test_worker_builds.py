@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from retrofit.terminal import QUIET_SECONDS
+from retrofit.console import QUIET_SECONDS
 from tests.devcloud import lock_servers
 from tests.devcloud.mirror import Mirror
 from tests.devcloud.sync import filters_for
@@ -107,7 +107,7 @@ def test_another_machine_takes_over_a_real_build_that_died(
             worker.power_off()
         with two.worker() as worker:
             ended = worker.wait_for("run-once ended")
-            while ended["outcomes"] == {"default": "busy"}:
+            while ended["outcomes"] == {"default": "locked"}:
                 before = len([e for e in worker.events() if e["event"] == "run-once ended"])
                 worker.send(signal.SIGUSR1)
                 ended = worker.wait_for("run-once ended", count=before + 1)

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retrofit.dib import build
+from retrofit.build.build import build
 from tests.devcloud.files import copy, touch
 from tests.faults import driver
-from tests.integration.stage import Stage
+from tests.integration.harness import CloudHarness
 
 
 @dataclass(kw_only=True)
 class Builds:
-    """A stage, the stock image that all its sources are, and who verifies what is built."""
+    """A harness, the stock image that all its sources are, and who verifies what is built."""
 
-    stage: Stage
+    harness: CloudHarness
     stock: Path
     verify: Callable[..., Any]
     prepare: Callable[[], object] = lambda: None
@@ -45,17 +45,17 @@ class Builds:
         """Have the synchroniser replace the source by one that nobody has built from."""
         self.serial += 1
         version = f"20260911.{self.serial}"
-        file = self.stage.directory / "newest.qcow2"
+        file = self.harness.directory / "newest.qcow2"
         copy(self.stock, file)
         touch(file, version)
-        before, self.source = self.source, self.stage.source(version, file=file)
+        before, self.source = self.source, self.harness.source(version, file=file)
         if before is not None:
-            self.stage.client.images.delete(before)
+            self.harness.client.images.delete(before)
 
     @property
     def is_current(self) -> bool:
         """Say whether Octavia takes an image that was made from the newest source."""
-        taken = self.stage.everything().get(self.stage.octavia() or "", {})
+        taken = self.harness.everything().get(self.harness.octavia() or "", {})
         return bool(taken) and taken["retrofit_source_id"] == self.source
 
     def begin(self, *words: str, before: Callable[[], object] = lambda: None) -> driver.Running:
@@ -66,7 +66,7 @@ class Builds:
             before()
 
         return driver.begin(
-            self.stage,
+            self.harness,
             *("run-once", "-o", "json"),
             *words,
             before=prepare,

@@ -17,13 +17,13 @@ from functools import partial
 from typing import Any
 
 from tests.faults import driver
-from tests.faults.judge import Before
-from tests.integration.stage import Stage
+from tests.faults.invariants import Before
+from tests.integration.harness import CloudHarness
 
 HOUR, DAY, YEAR = 3600, 86400, 365 * 86400
 JUMPS = {"an hour": HOUR, "a day": DAY, "ten years": 10 * YEAR}
 
-Act = Callable[[Stage, Before], driver.Ended]
+Act = Callable[[CloudHarness, Before], driver.Ended]
 
 
 def set_clock(seconds: int) -> None:
@@ -64,7 +64,7 @@ def _replace(function: object, instead: object) -> None:
 def jump(step: str, *, seconds: int) -> Act:
     """Return the fault of a clock that is set on or back right before a step."""
     put_in = driver.at_step(step, partial(set_clock, seconds), begun=True)
-    return lambda stage, _was: driver.run(stage, "run-once", before=put_in)
+    return lambda harness, _was: driver.run(harness, "run-once", before=put_in)
 
 
 FAULTS: dict[str, Callable[[str], Act]] = {

@@ -8,12 +8,12 @@ import pytest
 
 from tests.devcloud import accounts
 from tests.devcloud.fixtures import Devcloud
-from tests.faults.detour import REGION, Detour
+from tests.faults.proxied import REGION, Proxied
 from tests.faults.proxy import Proxy, proxying
-from tests.integration.conftest import image_manager, stage
-from tests.integration.stage import Stage
+from tests.integration.conftest import harness, image_manager
+from tests.integration.harness import CloudHarness
 
-__all__ = ["faulty", "image_manager", "network", "stage"]
+__all__ = ["faulty", "harness", "image_manager", "network"]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def network(devcloud: Devcloud) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def faulty(network: Proxy, stage: Stage) -> Iterator[Detour]:
-    """The stage, the proxy without any fault yet, and the way to have one go through the other."""
+def faulty(network: Proxy, harness: CloudHarness) -> Iterator[Proxied]:
+    """The harness, a proxy without faults yet, and the way to have one go through the other."""
     network.clear()
-    yield Detour(stage=stage, proxy=network)
+    yield Proxied(harness=harness, proxy=network)
     network.clear()

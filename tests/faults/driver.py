@@ -20,10 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retrofit import pipeline
 from retrofit.cli import main
-from retrofit.report import RunReport
-from tests.integration.stage import Stage
+from retrofit.operations import run as operation
+from retrofit.runs.report import RunReport
+from tests.integration.harness import CloudHarness
 
 POLL = 0.01
 numbers = itertools.count()
@@ -84,26 +84,26 @@ class Running:
 
 
 def begin(
-    stage: Stage,
+    harness: CloudHarness,
     *words: str,
     before: Callable[[], object] = lambda: None,
     build: Any = None,
     verify: Any = None,
 ) -> Running:
-    """Begin a command on a stage, by default with the stage's recording build and verification.
+    """Begin a command on a harness, by default with the harness's recording build and verification.
 
     `before` is called in the new process.
     """
     # A run may begin another one: no two may write into the same files.
-    begun = f"{stage.machine}.{os.getpid()}.{next(numbers)}"
-    out, err = (stage.directory / f"{begun}.{name}" for name in ("out", "err"))
-    argv = ["retrofit", "--config", str(stage.config), *words]
-    temporary = stage.path("tmp")
+    begun = f"{harness.machine}.{os.getpid()}.{next(numbers)}"
+    out, err = (harness.directory / f"{begun}.{name}" for name in ("out", "err"))
+    argv = ["retrofit", "--config", str(harness.config), *words]
+    temporary = harness.path("tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     doubles = partial(
-        pipeline.run_targets,
-        build=build or stage.workshop.build,
-        verify=verify or stage.workshop.verify,
+        operation.run_targets,
+        build=build or harness.fake_builder.build,
+        verify=verify or harness.fake_builder.verify,
     )
     sys.stdout.flush()
     sys.stderr.flush()
@@ -132,14 +132,20 @@ def _flush() -> None:
 
 
 def run(
-    stage: Stage,
+    harness: CloudHarness,
     *words: str,
     before: Callable[[], object] = lambda: None,
     timeout: float = 60.0,
     **doubles: Any,
 ) -> Ended:
     """Run a command to its end, at most `timeout` seconds."""
-    return begin(stage, *words, before=before, **doubles).ended(timeout)
+    return begin(harness, *words, before=before, **doubles).ended(timeout)
+
+
+def _unraisable(ignored: Any) -> None:
+    """Report what a destructor raises, but for the shortage that the test made."""
+    if ignored.exc_type is not MemoryError:
+        sys.__unraisablehook__(ignored)
 
 
 def _become(
@@ -150,6 +156,7 @@ def _become(
     before: Callable[[], object],
 ) -> int:
     """Be the command from here on, and return its exit code."""
+    sys.unraisablehook = _unraisable  # pytest's own keeps what it gets, and needs memory for it
     os.setpgid(0, 0)
     for number, path, flags in (
         (0, Path(os.devnull), os.O_RDONLY),
@@ -163,7 +170,7 @@ def _become(
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.argv = argv
-    pipeline.run_targets = doubles  # type: ignore[assignment]
+    operation.run_targets = doubles  # type: ignore[attr-defined]
     before()
     try:
         main()

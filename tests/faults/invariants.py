@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retrofit.plan.inventory import UNFINISHED
+from retrofit.model import UNFINISHED
 from tests.faults.machine import in_use, lying_about
-from tests.integration.stage import TAG, Stage
+from tests.integration.harness import TAG, CloudHarness
 
 WHOLE = ("size", "os_hash_algo", "os_hash_value")
 HALF_WRITTEN = re.compile(r"\.(tmp|part|partial)$|^\..*\.[0-9]+$")
@@ -30,41 +30,41 @@ class Before:
     """As Glance showed them, by id."""
 
 
-def before(stage: Stage) -> Before:
+def before(harness: CloudHarness) -> Before:
     """Take down what a fault must not change."""
-    return Before(promoted=stage.octavia(), images=stage.everything())
+    return Before(promoted=harness.octavia(), images=harness.everything())
 
 
-def violations(stage: Stage, before: Before) -> list[str]:
+def violations(harness: CloudHarness, before: Before) -> list[str]:
     """Say what is wrong right after a fault, before anything heals; nothing where all is well."""
-    now = stage.everything()
-    return [*_of_the_promoted(stage, before, now), *_of_foreign_ones(stage, before, now)]
+    now = harness.everything()
+    return [*_of_the_promoted(harness, before, now), *_of_foreign_ones(harness, before, now)]
 
 
-def left(stage: Stage) -> list[str]:
+def left(harness: CloudHarness) -> list[str]:
     """Say what of a run that ended by itself, however, is still there; promotions apart."""
     return [
-        *_of_unfinished_records(stage, stage.everything()),
-        *in_use(stage),
-        *lying_about(stage),
-        *_of_the_files(stage),
+        *_of_unfinished_records(harness, harness.everything()),
+        *in_use(harness),
+        *lying_about(harness),
+        *_of_the_files(harness),
     ]
 
 
-def healed(stage: Stage, before: Before) -> list[str]:
+def healed(harness: CloudHarness, before: Before) -> list[str]:
     """Say what a run without faults, which the caller has made, has left wrong."""
-    now = stage.everything()
+    now = harness.everything()
     return [
-        *_of_the_promoted(stage, before, now),
-        *_of_foreign_ones(stage, before, now),
-        *_of_ours(stage, now),
-        *left(stage),
-        *_of_the_last_report(stage),
+        *_of_the_promoted(harness, before, now),
+        *_of_foreign_ones(harness, before, now),
+        *_of_ours(harness, now),
+        *left(harness),
+        *_of_the_last_report(harness),
     ]
 
 
-def _of_the_promoted(stage: Stage, before: Before, now: dict[str, Any]) -> Iterator[str]:
-    taken = stage.octavia()
+def _of_the_promoted(harness: CloudHarness, before: Before, now: dict[str, Any]) -> Iterator[str]:
+    taken = harness.octavia()
     if taken is None:
         if before.promoted is not None:
             yield f"Octavia finds no image: {before.promoted} was promoted"
@@ -87,9 +87,9 @@ def _of_the_promoted(stage: Stage, before: Before, now: dict[str, Any]) -> Itera
         yield f"image {taken} is promoted and was never verified"
 
 
-def _of_foreign_ones(stage: Stage, before: Before, now: dict[str, Any]) -> Iterator[str]:
+def _of_foreign_ones(harness: CloudHarness, before: Before, now: dict[str, Any]) -> Iterator[str]:
     for image_id, was in before.images.items():
-        if _is_ours(stage, was):
+        if _is_ours(harness, was):
             continue
         image = now.get(image_id)
         if image is None:
@@ -100,8 +100,8 @@ def _of_foreign_ones(stage: Stage, before: Before, now: dict[str, Any]) -> Itera
             yield f"image {image_id} is not ours and has other {', '.join(changed)}"
 
 
-def _of_ours(stage: Stage, now: dict[str, Any]) -> Iterator[str]:
-    ours = {key: image for key, image in now.items() if _is_ours(stage, image)}
+def _of_ours(harness: CloudHarness, now: dict[str, Any]) -> Iterator[str]:
+    ours = {key: image for key, image in now.items() if _is_ours(harness, image)}
     standing = sorted(key for key, image in ours.items() if TAG in image["tags"])
     if len(standing) != 1:
         yield f"{len(standing)} images are promoted: {', '.join(standing)}"
@@ -112,30 +112,30 @@ def _of_ours(stage: Stage, now: dict[str, Any]) -> Iterator[str]:
             yield f"image {image_id} was never promoted and is left over"
 
 
-def _of_unfinished_records(stage: Stage, now: dict[str, Any]) -> Iterator[str]:
+def _of_unfinished_records(harness: CloudHarness, now: dict[str, Any]) -> Iterator[str]:
     for image_id, image in now.items():
-        if _is_ours(stage, image) and image["status"] in UNFINISHED:
+        if _is_ours(harness, image) and image["status"] in UNFINISHED:
             yield f'image {image_id} was left "{image["status"]}"'
 
 
-def _is_ours(stage: Stage, image: dict[str, Any]) -> bool:
-    return "retrofit_target" in image and image["owner"] == stage.project
+def _is_ours(harness: CloudHarness, image: dict[str, Any]) -> bool:
+    return "retrofit_target" in image and image["owner"] == harness.project
 
 
-def _of_the_files(stage: Stage) -> Iterator[str]:
+def _of_the_files(harness: CloudHarness) -> Iterator[str]:
     for name in ("state", "cache", "logs"):
-        for path in stage.path(name).rglob("*"):
+        for path in harness.path(name).rglob("*"):
             if HALF_WRITTEN.search(path.name):
                 yield f"half-written: {path}"
-    for path in stage.path("state").rglob("*.json"):
+    for path in harness.path("state").rglob("*.json"):
         yield from _unreadable(path)
 
 
-def _of_the_last_report(stage: Stage) -> Iterator[str]:
+def _of_the_last_report(harness: CloudHarness) -> Iterator[str]:
     # The ids of runs sort as the runs began.
-    runs = sorted(path for path in stage.path("logs").iterdir() if path.is_dir())
+    runs = sorted(path for path in harness.path("logs").iterdir() if path.is_dir())
     if not runs:
-        yield f"{stage.path('logs')} tells of no run"
+        yield f"{harness.path('logs')} tells of no run"
     else:
         yield from _unreadable(runs[-1] / "report.json")
 

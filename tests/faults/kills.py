@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -15,11 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from retrofit.errors import BuildError, InterruptedRunError
-from retrofit.run_logs import events, read_report, run_directories
+from retrofit.runs.directory import read_report, run_directories
+from retrofit.runs.events import events
+from tests.answers import answer
 from tests.faults import driver, lines
 from tests.faults.builds import Builds
-from tests.faults.judge import Before, before, healed, left, violations
-from tests.integration.stage import Stage
+from tests.faults.invariants import Before, before, healed, left, violations
+from tests.integration.harness import CloudHarness
 
 SEED = "RETROFIT_KILLS_SEED"
 PATIENCE = 120.0
@@ -103,7 +104,7 @@ class Blows:
     def instants(self) -> list[lines.Instant]:
         """Find all of a run that publishes."""
         self.builds.newer_source()
-        story = self.builds.stage.directory / "lines"
+        story = self.builds.harness.directory / "lines"
         ended = self.builds.run(before=lines.told(story))
         assert self.builds.is_current, ended.stderr
         return lines.instants(story)
@@ -152,23 +153,23 @@ class Blows:
         self._judge(running, known, number.name + (" and SIGKILL" if then_kill else ""))
 
     def _known(self) -> Known:
-        stage = self.builds.stage
+        harness = self.builds.harness
         return Known(
-            images=before(stage),
-            runs=set(run_directories(stage.path("logs"))),
-            left=frozenset(left(stage)),
+            images=before(harness),
+            runs=set(run_directories(harness.path("logs"))),
+            left=frozenset(left(harness)),
         )
 
     def _left_since(self, known: Known) -> list[str]:
-        """Say what a run left; what it found, it may have been stopped before it swept."""
-        return [said for said in left(self.builds.stage) if said not in known.left]
+        """Say what a run left; what it found, it may have been stopped before it cleaned up."""
+        return [said for said in left(self.builds.harness) if said not in known.left]
 
     def _judge(self, running: driver.Running, known: Known, what: str) -> None:
-        stage = self.builds.stage
+        harness = self.builds.harness
         ended = running.ended(self.builds.patience)
-        run = new_run(stage, known.runs)
+        run = new_run(harness, known.runs)
         step = step_of(run)
-        found = violations(stage, known.images)
+        found = violations(harness, known.images)
         if ended.signal != signal.SIGKILL:
             found += [
                 *_of_the_end(ended, step),
@@ -178,7 +179,7 @@ class Blows:
         self._note(Blow(what=what, step=step, ended=how(ended), violations=tuple(found)))
 
     def _strike_builder(self, which: str) -> None:
-        stage, known = self.builds.stage, self._known()
+        harness, known = self.builds.harness, self._known()
         instant = self.chance.uniform(0, self.builds.length / 3)
         running = self.builds.begin("--force")
         victim = _builder(running, which)
@@ -186,8 +187,8 @@ class Blows:
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
         ended = running.ended(self.builds.patience)
-        run = new_run(stage, known.runs)
-        found = [*violations(stage, known.images), *_of_the_report(run), *self._left_since(known)]
+        run = new_run(harness, known.runs)
+        found = [*violations(harness, known.images), *_of_the_report(run), *self._left_since(known)]
         if ended.exit_code not in {0, BuildError.exit_code}:
             found.append(f"it ends with {how(ended)}: {ended.stderr}")
         blow = Blow(what=f"SIGKILL to {which}", step=step_of(run), ended=how(ended))
@@ -201,10 +202,10 @@ class Blows:
 
     def _heal(self, *words: str) -> None:
         """Let a run that nobody disturbs show that it ends as if nothing had happened."""
-        stage = self.builds.stage
-        was = before(stage)
+        harness = self.builds.harness
+        was = before(harness)
         ended = self.builds.run(*words)
-        found = healed(stage, was)
+        found = healed(harness, was)
         if ended.exit_code != 0:
             found.append(f"it ends with {how(ended)}: {ended.stderr}")
         elif not self.builds.is_current:
@@ -223,18 +224,19 @@ def how(ended: driver.Ended) -> str:
     return f"ended by {signal.Signals(ended.signal).name}"
 
 
-def new_run(stage: Stage, known: set[Path]) -> Path | None:
+def new_run(harness: CloudHarness, known: set[Path]) -> Path | None:
     """Find the log directory of a run that was not there; None where it did not get so far."""
-    return next((path for path in run_directories(stage.path("logs")) if path not in known), None)
+    return next((path for path in run_directories(harness.path("logs")) if path not in known), None)
 
 
 def step_of(run: Path | None) -> str:
-    """Read in a run's story what was going on when it ended."""
+    """Read in a run's events which step it was in when it ended."""
     told = [] if run is None else list(events(run))
-    steps = [event["step"] for event in told if event["event"] == "step begun"]
+    steps = [event["step"] for event in told if event["event"] == "step started"]
     if not steps:
         return NO_STEP[0]
-    is_over = told[-1]["event"] == "run ended" and told[-1]["outcome"] != "failed"
+    unfinished = {"failed", "interrupted"}
+    is_over = told[-1]["event"] == "run ended" and told[-1]["outcome"] not in unfinished
     return NO_STEP[1] if is_over else str(steps[-1])
 
 
@@ -244,7 +246,7 @@ def _of_the_end(ended: driver.Ended, step: str) -> list[str]:
         return []  # Python was just starting, or had nothing left to do but to end
     if ended.exit_code == InterruptedRunError.exit_code:
         return []
-    if ended.exit_code == 0 and json.loads(ended.stdout)["outcome"] in {"published", "unchanged"}:
+    if ended.exit_code == 0 and answer(ended.stdout)["outcome"] in {"published", "unchanged"}:
         return []
     return [f"it ends with {how(ended)}: {ended.stdout}{ended.stderr}"]
 

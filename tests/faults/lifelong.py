@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from retrofit import pipeline
-from retrofit.settings_file import load
-from retrofit.terminal import configure_logging
+from retrofit.config.file import load
+from retrofit.console import configure_logging
+from retrofit.operations.run import run_targets
 from tests.faults import driver
-from tests.integration.stage import Stage
+from tests.integration.harness import CloudHarness
 
 POLL = 0.1
 LONGEST_PASS = 120.0
@@ -30,14 +30,16 @@ class Sample:
     descriptors: int
 
 
-def lived(stage: Stage, passes: int, between: Callable[[], object]) -> list[Sample]:
+def lived(harness: CloudHarness, passes: int, between: Callable[[], object]) -> list[Sample]:
     """Have one process make so many passes, and return what it held after each.
 
     `between` is called whenever some more are done.
     """
-    notes = stage.directory / "notes"
+    notes = harness.directory / "notes"
     running = driver.begin(
-        stage, "run-once", before=partial(_live, config=stage.config, passes=passes, notes=notes)
+        harness,
+        "run-once",
+        before=partial(_live, config=harness.config, passes=passes, notes=notes),
     )
     done, deadline = 0, time.monotonic() + LONGEST_PASS
     while done < passes and time.monotonic() < deadline:
@@ -55,7 +57,7 @@ def _live(*, config: Path, passes: int, notes: Path) -> None:
     settings = load(config)
     with notes.open("w", buffering=1) as file:
         for _ in range(passes):
-            (report,) = pipeline.run_targets(settings.targets, settings)
+            (report,) = run_targets(settings.targets, settings)
             # What only waits to be collected is no leak.
             gc.collect()
             file.write(json.dumps(asdict(_sample(report.outcome))) + "\n")

@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from retrofit.dib.work_directory import loop_devices
-from tests.integration.stage import Stage
+from retrofit.build.work_directory import loop_devices
+from retrofit.system.own_directory import MARKER
+from tests.integration.harness import CloudHarness
 
 WAYS = ("cwd", "root", "exe")
 
 
-def in_use(stage: Stage) -> Iterator[str]:
-    """Say which processes, mounts and loop devices belong to the stage's machine."""
-    place = stage.directory.resolve() / stage.machine
+def in_use(harness: CloudHarness) -> Iterator[str]:
+    """Say which processes, mounts and loop devices belong to the harness's machine."""
+    place = harness.directory.resolve() / harness.machine
     for process in _processes(place):
         yield f"a process is left: {process}"
     for mount in _mounts(place):
@@ -23,11 +24,11 @@ def in_use(stage: Stage) -> Iterator[str]:
         yield f"a loop device is left: {device} of {backing}"
 
 
-def lying_about(stage: Stage) -> Iterator[str]:
+def lying_about(harness: CloudHarness) -> Iterator[str]:
     """Say which files and directories of runs that are over still lie where runs work."""
-    work, temporary = stage.path("work"), stage.path("tmp")
+    work, temporary = harness.path("work"), harness.path("tmp")
     # One directory for the runs of a target, and one for shelves, may stay: empty.
-    found = [path for path in work.glob("*") if not path.is_dir()]
+    found = [path for path in work.glob("*") if not path.is_dir() and path.name != MARKER]
     for path in (*found, *work.glob("*/*"), *temporary.glob("*")):
         yield f"a file is left: {path}"
 

@@ -143,9 +143,9 @@ def proxying(keystone_url: str, glance_url: str) -> Iterator[Proxy]:
     proxy = Proxy()
     with ExitStack() as undo:
         for service, url in (("keystone", keystone_url), ("glance", glance_url)):
-            door = _Door(proxy=proxy, service=service, behind=urlsplit(url).port or 80)
-            undo.enter_context(door.open())
-            setattr(proxy, f"{service}_url", door.url)
+            command_line = _Door(proxy=proxy, service=service, behind=urlsplit(url).port or 80)
+            undo.enter_context(command_line.open())
+            setattr(proxy, f"{service}_url", command_line.url)
         yield proxy
 
 

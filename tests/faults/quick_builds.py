@@ -5,16 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from retrofit.model import Check, Outcome, Verdict
-from retrofit.verify.mounting import exposed
+from retrofit.verify.mounting import mounted_image
+from retrofit.verify.request import VerifyRequest
+from tests.component import disks
+from tests.component.disks import MIB
 from tests.faults.builds import Builds
-from tests.integration.stage import RETENTION_AT_ONCE, TAG, Stage
-from tests.integration.stand_in import stand_in
-from tests.unit import disks
-from tests.unit.disks import MIB
+from tests.integration.fake_disk_image_create import fake_disk_image_create
+from tests.integration.harness import RETENTION_AT_ONCE, TAG, CloudHarness
 
 ROOT_OFFSET = 12 * MIB
 SETTINGS = f"{RETENTION_AT_ONCE}keep = 1\n[build]\nfree_space = 64\n"
@@ -46,18 +45,18 @@ done
 """
 
 
-def quick_builds(stage: Stage, settings: str = SETTINGS) -> Builds:
+def quick_builds(harness: CloudHarness, settings: str = SETTINGS) -> Builds:
     """Have a stand-in for disk-image-create, and a small disk in the layout of a stock image."""
-    stage.toml = settings
-    directory = stage.path("stand-in")
+    harness.toml = settings
+    directory = harness.path("stand-in")
     directory.mkdir(parents=True)
-    tool = stand_in(directory)
+    tool = fake_disk_image_create(directory)
     tool.behaves(BUSY)
-    raw = disks.jammy(stage.directory / "stock.raw", size=128 * MIB)
+    raw = disks.jammy(harness.directory / "stock.raw", size=128 * MIB)
     qcow2 = raw.with_suffix(".qcow2")
     disks.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2)
     return Builds(
-        stage=stage,
+        harness=harness,
         stock=qcow2,
         verify=looked_into,
         # A build finds disk-image-create beside the interpreter.
@@ -66,12 +65,14 @@ def quick_builds(stage: Stage, settings: str = SETTINGS) -> Builds:
     )
 
 
-def looked_into(image: Path, *, disk_format: str, work_dir: Path, **_asked: Any) -> Verdict:
+def looked_into(request: VerifyRequest) -> Verdict:
     """Verify that the image can be mounted and has a release, and find that it is an amphora."""
     try:
-        with exposed(image, disk_format, work_dir / "inside") as found:
+        with mounted_image(
+            request.image, request.disk_format, request.work_dir / "inside"
+        ) as found:
             release = (found.root / "usr/lib/os-release").read_text()
     finally:
-        shutil.rmtree(work_dir, ignore_errors=True)
+        shutil.rmtree(request.work_dir, ignore_errors=True)
     check = Check(name="release", outcome=Outcome.PASSED, detail=release.splitlines()[0])
-    return Verdict(checks=(check,), how="offline", facts={"haproxy_version": "2.8.5"})
+    return Verdict(checks=(check,), how="full-tcg", facts={"haproxy_version": "2.8.5"})

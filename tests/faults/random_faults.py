@@ -21,8 +21,8 @@ REFUSALS = (400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504)
 
 
 @dataclass(kw_only=True)
-class Weather:
-    """Chooses faults for requests: `Proxy.chance(weather.choose)`."""
+class RandomFaults:
+    """Chooses faults for requests: `Proxy.chance(random_faults.choose)`."""
 
     seed: int
     met: Counter[str] = field(default_factory=Counter)

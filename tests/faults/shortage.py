@@ -18,12 +18,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from retrofit import process, threads
+from retrofit.build.request import BuildRequest
 from retrofit.errors import BuildError
+from retrofit.model import BuiltImage
+from retrofit.system import process, threads
 from tests.devcloud.places import DevcloudError
 from tests.faults import driver
-from tests.faults.judge import Before
-from tests.integration.stage import Stage
+from tests.faults.invariants import Before
+from tests.integration.harness import CloudHarness
 
 MIB = 1 << 20
 SIZES = {"work": 16384 * MIB, "cache": 512 * MIB, "logs": 128 * MIB, "state": 128 * MIB}
@@ -33,17 +35,17 @@ TIMEOUT = 60.0
 UNMOUNT_SECONDS = 10.0
 CLONE_NEWNS = 0x00020000
 
-Act = Callable[[Stage, Before], driver.Ended]
+Act = Callable[[CloudHarness, Before], driver.Ended]
 
 
 @contextmanager
-def own_filesystem(stage: Stage, name: str) -> Iterator[Path]:
-    """Have one of the stage's directories on an ext4 of its own; what was left there stays there.
+def own_filesystem(harness: CloudHarness, name: str) -> Iterator[Path]:
+    """Have one of the harness's directories on an ext4 of its own; what was left there stays there.
 
     The first error makes it read-only, as it does on any server that is set up with care.
     """
-    place, disk = stage.path(name), stage.directory / f"{name}.ext4"
-    kept = stage.directory / f"{name}.kept"
+    place, disk = harness.path(name), harness.directory / f"{name}.ext4"
+    kept = harness.directory / f"{name}.kept"
     place.mkdir(parents=True)
     with disk.open("wb") as file:
         file.truncate(SIZES[name])
@@ -148,45 +150,47 @@ def _hide(what: Path, behind: Path) -> None:
     _run("mount", "--bind", behind, what)
 
 
-def without(stage: Stage, step: str, take: Callable[[], object]) -> driver.Ended:
+def without(harness: CloudHarness, step: str, take: Callable[[], object]) -> driver.Ended:
     """Run with something taken away right before a step."""
 
-    def build(source: Path, **asked: object) -> object:
+    def build(request: BuildRequest) -> BuiltImage:
         try:
-            return stage.workshop.build(source, **asked)
+            return harness.fake_builder.build(request)
         except (DevcloudError, OSError) as error:  # as the real one says it
             raise BuildError(f"disk-image-create failed: {error}", hint="see its log") from error
 
     put_in = driver.at_step(step, take, begun=True)
-    return driver.run(stage, "run-once", before=put_in, build=build)
+    return driver.run(harness, "run-once", before=put_in, build=build)
 
 
 def full_disk(name: str) -> Callable[[str], Act]:
     """Return the fault of a directory whose filesystem has no block left from a step on."""
-    return lambda step: lambda stage, _was: _on_its_own(stage, step, name, fill)
+    return lambda step: lambda harness, _was: _on_its_own(harness, step, name, fill)
 
 
 def broken_disk(name: str) -> Callable[[str], Act]:
     """Return the fault of a directory whose filesystem becomes read-only at a step."""
-    return lambda step: lambda stage, _was: _on_its_own(stage, step, name, break_down)
+    return lambda step: lambda harness, _was: _on_its_own(harness, step, name, break_down)
 
 
-def _on_its_own(stage: Stage, step: str, name: str, harm: Callable[[Path], object]) -> driver.Ended:
-    with own_filesystem(stage, name) as place:
-        return without(stage, step, lambda: harm(place))
+def _on_its_own(
+    harness: CloudHarness, step: str, name: str, harm: Callable[[Path], object]
+) -> driver.Ended:
+    with own_filesystem(harness, name) as place:
+        return without(harness, step, lambda: harm(place))
 
 
 def lacking(take: Callable[[], object]) -> Callable[[str], Act]:
     """Return the fault of a process from which something is taken away right before a step."""
-    return lambda step: lambda stage, _was: without(stage, step, take)
+    return lambda step: lambda harness, _was: without(harness, step, take)
 
 
 def little_memory(step: str) -> Act:
     """Return the fault of a machine that has become small."""
 
-    def act(stage: Stage, _was: Before) -> driver.Ended:
-        scratch = stage.directory / "meminfo"
-        return without(stage, step, lambda: have_little_memory(scratch))
+    def act(harness: CloudHarness, _was: Before) -> driver.Ended:
+        scratch = harness.directory / "meminfo"
+        return without(harness, step, lambda: have_little_memory(scratch))
 
     return act
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 import signal
 import time
@@ -13,14 +12,15 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from tests.answers import answer
 from tests.devcloud.files import make_tiny
 from tests.faults import driver
 from tests.faults.cell import ordinary
-from tests.faults.detour import Detour
-from tests.faults.judge import Before, before, healed, violations
-from tests.faults.weather import Weather
-from tests.integration.stage import Stage
-from tests.integration.workshop import Workshop
+from tests.faults.invariants import Before, before, healed, violations
+from tests.faults.proxied import Proxied
+from tests.faults.random_faults import RandomFaults
+from tests.integration.fake_builder import FakeBuilder
+from tests.integration.harness import CloudHarness
 
 TIMEOUT = 1
 LONGEST_PASS = 120.0
@@ -38,11 +38,11 @@ FINE = ("published", "unchanged")
 class Soak:
     """Passes on one cloud, and what was counted."""
 
-    detour: Detour
+    proxied: Proxied
     seed: int
     calm_every: int = 25
     """Passes from one without faults to the next."""
-    weather: Weather = field(init=False)
+    random_faults: RandomFaults = field(init=False)
     passes: Counter[str] = field(default_factory=Counter)
     exits: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
@@ -56,42 +56,42 @@ class Soak:
     _sources: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.weather = Weather(seed=self.seed)
+        self.random_faults = RandomFaults(seed=self.seed)
         self._random = random.Random(self.seed)  # noqa: S311  (chance, not secrets)
-        base = make_tiny(self.stage.directory / "base.qcow2").read_bytes()
-        self.stage.workshop = Workshop(partial(_unlike_any_other, base))
-        ordinary(self.stage)
+        base = make_tiny(self.harness.directory / "base.qcow2").read_bytes()
+        self.harness.fake_builder = FakeBuilder(partial(_unlike_any_other, base))
+        ordinary(self.harness)
 
     @property
-    def stage(self) -> Stage:
-        return self.detour.stage
+    def harness(self) -> CloudHarness:
+        return self.proxied.harness
 
     def run(self, passes: int) -> None:
         """Make so many passes, and judge what each has left."""
         for number in range(1, passes + 1):
             if self._random.random() < 1 / 3:
                 self.newer_source()
-            was = before(self.stage)
+            was = before(self.harness)
             way = self._way(number)
-            self.weather.lately.clear()
+            self.random_faults.lately.clear()
             try:
                 said = self.calm(was) if way == "calm" else self._stormy(way, was)
             except AssertionError as error:  # a traceback, or no end
                 said = [str(error)[-TOLD:]]
             self.passes[way] += 1
             self._judged(f"pass {number} ({way})", said)
-            self.disk.append(size_of(self.stage.directory / self.stage.machine))
-            self.images.append(len(self.stage.everything()))
+            self.disk.append(size_of(self.harness.directory / self.harness.machine))
+            self.images.append(len(self.harness.everything()))
 
     def newer_source(self) -> None:
         """Bring a newer source and take the oldest away, as the synchroniser does."""
         self._newest += 1
         version = f"{SERIES}.{self._newest}"
-        file = make_tiny(self.stage.directory / "source.qcow2", mark=version)
-        self._sources.append(self.stage.source(version, file=file))
+        file = make_tiny(self.harness.directory / "source.qcow2", mark=version)
+        self._sources.append(self.harness.source(version, file=file))
         file.unlink()
         while len(self._sources) > SOURCES_KEPT:
-            self.stage.client.images.delete(self._sources.pop(0))
+            self.harness.client.images.delete(self._sources.pop(0))
 
     def _way(self, number: int) -> str:
         if number % self.calm_every == 0:
@@ -99,24 +99,24 @@ class Soak:
         return self._random.choices(list(WAYS), list(WAYS.values()))[0]
 
     def _stormy(self, way: str, was: Before) -> list[str]:
-        self.detour.proxy.chance(self.weather.choose)
+        self.proxied.proxy.chance(self.random_faults.choose)
         try:
-            with self.stage.polled() as answers:
+            with self.harness.polled() as answers:
                 problems = self._problems(way)
         finally:
-            self.detour.proxy.chance(None)
-        said = [*problems, *violations(self.stage, was)]
-        if None in [*answers, self.stage.octavia()]:
+            self.proxied.proxy.chance(None)
+        said = [*problems, *violations(self.harness, was)]
+        if None in [*answers, self.harness.octavia()]:
             said.append("Octavia found no image")
         self.answers += len(answers)
         return said
 
     def _problems(self, way: str) -> list[str]:
         """Let one or two runs come to their end; say what of it is a bug."""
-        with self.detour.through(timeout=TIMEOUT) as stage:
-            running = [driver.begin(stage, "run-once")]
+        with self.proxied.through(timeout=TIMEOUT) as harness:
+            running = [driver.begin(harness, "run-once")]
             if way == "two at once":
-                running.append(driver.begin(_beside(stage), "run-once"))
+                running.append(driver.begin(_beside(harness), "run-once"))
             if way == "killed":
                 time.sleep(self._random.uniform(0, LATEST_KILL))
                 running[0].send(signal.SIGKILL)
@@ -127,21 +127,21 @@ class Soak:
         try:
             ended = running.ended(LONGEST_PASS)
         except AssertionError as error:
-            self.exits["failed by a bug"] += 1
+            self.exits["internal error"] += 1
             return str(error)[-TOLD:]
         self.exits["killed" if ended.exit_code is None else str(ended.exit_code)] += 1
         return None
 
     def calm(self, was: Before) -> list[str]:
         """Run without faults, and say what is not as if there had never been any."""
-        ended = driver.run(self.stage, "run-once", "-o", "json")
-        said = [*violations(self.stage, was), *healed(self.stage, was)]
-        outcome = json.loads(ended.stdout or "{}").get("outcome")
+        ended = driver.run(self.harness, "run-once", "-o", "json")
+        said = [*violations(self.harness, was), *healed(self.harness, was)]
+        outcome = answer(ended.stdout or "{}").get("outcome")
         self.exits[f"calm: {outcome}"] += 1
-        if outcome not in {*FINE, "waiting"}:
+        if outcome not in {*FINE, "backoff"}:
             said.append(f"it ends with exit code {ended.exit_code} ({outcome}): {ended.stderr}")
         elif outcome in FINE and self._sources:
-            taken = self.stage.everything().get(self.stage.octavia() or "", {})
+            taken = self.harness.everything().get(self.harness.octavia() or "", {})
             if taken.get("source_version_name") != f"{SERIES}.{self._newest}":
                 said.append(f"it leaves {taken.get('source_version_name')} promoted")
         return list(dict.fromkeys(said))
@@ -151,14 +151,14 @@ class Soak:
             self.found.append(each)
             print(f"{name}: {each}", flush=True)
         if said:
-            print(f"  after {'; '.join(self.weather.lately) or 'no fault'}", flush=True)
+            print(f"  after {'; '.join(self.random_faults.lately) or 'no fault'}", flush=True)
 
     def summary(self) -> str:
         """Say in a few lines what happened."""
         return "\n".join(
             (
                 f"soak, seed {self.seed}: {self.passes.total()} passes ({_counted(self.passes)})",
-                f"{self.weather.met.total()} faults: {_counted(self.weather.met)}",
+                f"{self.random_faults.met.total()} faults: {_counted(self.random_faults.met)}",
                 f"by exit code: {_counted(self.exits)}",
                 f"bytes on disk first/last: {first_last(self.disk)};"
                 f" images first/last: {first_last(self.images)}",
@@ -187,13 +187,13 @@ def quarters(values: list[int]) -> tuple[list[int], list[int]]:
     return kept[:quarter], kept[-quarter:]
 
 
-def _beside(stage: Stage) -> Stage:
+def _beside(harness: CloudHarness) -> CloudHarness:
     """Return the same machine once more, with a standard output of its own."""
-    other = copy.copy(stage)
+    other = copy.copy(harness)
     other.machine = "beside"
-    link = stage.directory / other.machine
+    link = harness.directory / other.machine
     if not link.exists():
-        link.symlink_to(stage.machine)
+        link.symlink_to(harness.machine)
     return other
 
 

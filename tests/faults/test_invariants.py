@@ -1,4 +1,4 @@
-"""The judge sees what must not be, and is content with a run that went well."""
+"""The invariants are violated by what must not be, and hold after a run that went well."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import subprocess
 
 import pytest
 
-from tests.faults.judge import before, healed, left, violations
+from tests.component import disks
+from tests.faults.invariants import before, healed, left, violations
 from tests.faults.table import Cell, print_table
-from tests.integration.stage import TAG, Stage
-from tests.unit import disks
+from tests.integration.harness import TAG, CloudHarness
 
 
-def test_is_content_with_a_run_without_faults(stage: Stage) -> None:
-    stage.source("20260911.1")
-    stage.promoted("20260801", days=10)
-    stage.foreign(tags=["theirs"])
-    was = before(stage)
-    stage.act("run-once")
-    assert stage.octavia() != was.promoted
-    assert violations(stage, was) == []
-    assert healed(stage, was) == []
+def test_hold_after_a_run_without_faults(harness: CloudHarness) -> None:
+    harness.source("20260911.1")
+    harness.promoted("20260801", days=10)
+    harness.foreign(tags=["theirs"])
+    was = before(harness)
+    harness.act("run-once")
+    assert harness.octavia() != was.promoted
+    assert violations(harness, was) == []
+    assert healed(harness, was) == []
 
 
-def test_sees_images_that_must_not_be(stage: Stage) -> None:
-    foreign = stage.source("20260911.1")
-    old = stage.promoted("20260801", days=10)
-    was = before(stage)
-    unverified = stage.promoted(
+def test_sees_images_that_must_not_be(harness: CloudHarness) -> None:
+    foreign = harness.source("20260911.1")
+    old = harness.promoted("20260801", days=10)
+    was = before(harness)
+    unverified = harness.promoted(
         "20260911.1", retrofit_verified_at=None, retrofit_image_hash="sha512:0"
     )
-    orphan = stage.amphora("20260911.1")
-    stage.client.images.delete(foreign)
-    stage.path("logs").mkdir(parents=True)
-    stage.path("work").mkdir()
-    (stage.path("work") / "source.qcow2").touch()
-    stage.path("state").mkdir()
-    (stage.path("state") / "failures.json").write_text("{")
-    (stage.path("state") / "other.json.tmp").touch()
-    said = "\n".join(healed(stage, was))
+    orphan = harness.amphora("20260911.1")
+    harness.client.images.delete(foreign)
+    harness.path("logs").mkdir(parents=True)
+    harness.path("work").mkdir()
+    (harness.path("work") / "source.qcow2").touch()
+    harness.path("state").mkdir()
+    (harness.path("state") / "failures.json").write_text("{")
+    (harness.path("state") / "other.json.tmp").touch()
+    said = "\n".join(healed(harness, was))
     assert f"{unverified} is promoted and was never verified" in said
     assert f"{unverified} is promoted and does not hold what its run built" in said
     assert f"{orphan} was never promoted" in said
@@ -49,17 +49,17 @@ def test_sees_images_that_must_not_be(stage: Stage) -> None:
     assert "half-written" in said
     assert "tells of no run" in said
     for image_id in (old, unverified):
-        stage.client.image_tags.delete(image_id, TAG)
-    assert f"Octavia finds no image: {old} was promoted" in violations(stage, was)
+        harness.client.image_tags.delete(image_id, TAG)
+    assert f"Octavia finds no image: {old} was promoted" in violations(harness, was)
 
 
-def test_sees_what_is_left_on_the_machine_wherever_it_is(stage: Stage) -> None:
-    work = stage.path("work") / "default"
+def test_sees_what_is_left_on_the_machine_wherever_it_is(harness: CloudHarness) -> None:
+    work = harness.path("work") / "default"
     work.mkdir(parents=True)
-    (stage.path("work") / ".shelf" / "1-abc").mkdir(parents=True)
-    stage.path("tmp").mkdir()
-    (stage.path("tmp") / "retrofit-gpgv.x").mkdir()
-    assert len(left(stage)) == 2
+    (harness.path("work") / ".shared-builds" / "1-abc").mkdir(parents=True)
+    harness.path("tmp").mkdir()
+    (harness.path("tmp") / "retrofit-gpgv.x").mkdir()
+    assert len(left(harness)) == 2
     disk = work / "disk.raw"
     disk.write_bytes(bytes(1 << 20))
     device = disks.run("losetup", "--find", "--show", disk).strip()
@@ -76,14 +76,14 @@ def test_sees_what_is_left_on_the_machine_wherever_it_is(stage: Stage) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
-        said = "\n".join(left(stage))
+        said = "\n".join(left(harness))
         process.stdin.close()
     disks.run("losetup", "--detach", device)
     assert f"a process is left: {process.pid}: sh" in said
     assert f"a mount is left: {work} (mnt:[" in said
     assert f"a loop device is left: {device} of {disk} (deleted)" in said
-    for name in ("work/.shelf/1-abc", "tmp/retrofit-gpgv.x"):
-        assert f"a file is left: {stage.path(name)}" in said
+    for name in ("work/.shared-builds/1-abc", "tmp/retrofit-gpgv.x"):
+        assert f"a file is left: {harness.path(name)}" in said
 
 
 def test_counts_cells_and_violations(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from tests.devcloud.octavia import ImageManager
 from tests.faults.builds import Builds
 from tests.faults.kills import Blows
 from tests.faults.quick_builds import ONE_BUILD_FOR_TWO, quick_builds
-from tests.integration.stage import Stage
+from tests.integration.harness import CloudHarness
 
 
 def times(some: int, many: int) -> pytest.MarkDecorator:
@@ -30,7 +30,9 @@ def quick(
     devcloud.delete_all_images()
     directory = tmp_path_factory.mktemp("quick")
     yield quick_builds(
-        Stage(site=devcloud, manager=image_manager, directory=directory, make_image=make_tiny)
+        CloudHarness(
+            site=devcloud, manager=image_manager, directory=directory, make_image=make_tiny
+        )
     )
     devcloud.delete_all_images()
 
@@ -73,8 +75,8 @@ def test_run_that_is_killed_at_any_line_loses_nothing(blows: Blows) -> None:
 
 
 @pytest.mark.slow
-def test_runs_that_share_a_build_lose_and_leave_nothing(stage: Stage) -> None:
-    blows = Blows(builds=quick_builds(stage, ONE_BUILD_FOR_TWO))
+def test_runs_that_share_a_build_lose_and_leave_nothing(harness: CloudHarness) -> None:
+    blows = Blows(builds=quick_builds(harness, ONE_BUILD_FOR_TWO))
     blows.kill(30)
     blows.stop(15)
     blows.print_summary()

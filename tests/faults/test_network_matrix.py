@@ -10,15 +10,22 @@ import pytest
 
 from tests.faults import driver, proxy
 from tests.faults.cell import tried
-from tests.faults.detour import Detour
-from tests.faults.judge import Before
+from tests.faults.invariants import Before
+from tests.faults.proxied import Proxied
 from tests.faults.proxy import Fault, Request
 from tests.faults.table import Cell, keep
-from tests.integration.stage import Stage
+from tests.integration.harness import CloudHarness
 
-TIMEOUT = 1
+TIMEOUT = 10
 STALL = 3.0
-"""Seconds; longer than the time limit, within which a client gives up."""
+IMPATIENT = 1
+"""Seconds: time limits of requests, and how long an answer stalls.
+
+A busy machine may take more than a second for a request that nothing is wrong with, so that only
+where the time limit itself is what is tried a client gives up that early.
+"""
+WAITED_FOR = ("stall", "trickle", "stop reading")
+"""How names of faults begin that last for STALL."""
 RUN_SECONDS = 120.0
 IMAGE = "/v2/images/[^/]+"
 
@@ -50,6 +57,7 @@ keystone = partial(Step, service="keystone")
 STEPS = (
     keystone(name="discover", method="GET", path="/v3"),
     keystone(name="log in", method="POST", path="/v3/auth/tokens"),
+    glance(name="read versions", method="GET", path="/"),
     glance(name="list images", method="GET", path="/v2/images", query="retrofit_target="),
     glance(name="read schema", method="GET", path="/v2/schemas/image"),
     glance(name="list sources", method="GET", path="/v2/images", query="os_distro=ubuntu"),
@@ -113,14 +121,19 @@ class Trial:
     def name(self) -> str:
         return f"{self.fault.name}, lasting" if self.lasting else self.fault.name
 
+    @property
+    def timeout(self) -> int:
+        """Seconds that the run waits for an answer."""
+        return IMPATIENT if self.fault.name.startswith(WAITED_FOR) else TIMEOUT
+
     def __str__(self) -> str:
         return f"{self.step.name}-{self.name}".replace(" ", "-")
 
-    def cell(self, faulty: Detour) -> Cell:
+    def cell(self, faulty: Proxied) -> Cell:
         """Try it."""
         met: list[Request] = []
 
-        def act(stage: Stage, _was: Before) -> driver.Ended:
+        def act(harness: CloudHarness, _was: Before) -> driver.Ended:
             faulty.proxy.clear()
             faulty.proxy.add(
                 self.step.is_kind,
@@ -128,13 +141,13 @@ class Trial:
                 times=None if self.lasting else 1,
                 after=self.step.after,
             )
-            with faulty.through(timeout=TIMEOUT):
-                ended = driver.run(stage, "run-once", timeout=RUN_SECONDS)
+            with faulty.through(timeout=self.timeout):
+                ended = driver.run(harness, "run-once", timeout=RUN_SECONDS)
             met.extend(faulty.proxy.hit)
             faulty.proxy.clear()
             return ended
 
-        cell = tried(faulty.stage, self.step.name, self.name, act)
+        cell = tried(faulty.harness, self.step.name, self.name, act)
         found = [*cell.violations]
         if not met:
             found.append("the fault was never met")
@@ -192,13 +205,14 @@ TELLING = (
 """One of each kind of trouble, for every run of the tests."""
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("trial", TELLING, ids=str)
-def test_whatever_happens_to_a_request(faulty: Detour, trial: Trial) -> None:
+def test_whatever_happens_to_a_request(faulty: Proxied, trial: Trial) -> None:
     assert keep(trial.cell(faulty)).violations == ()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name.replace(" ", "-"))
-def test_everything_that_happens_to_a_request(faulty: Detour, step: Step) -> None:
+def test_everything_that_happens_to_a_request(faulty: Proxied, step: Step) -> None:
     cells = [keep(trial.cell(faulty)) for trial in trials(step) if trial not in TELLING]
     assert [said for cell in cells for said in cell.violations] == []

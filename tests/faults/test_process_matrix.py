@@ -12,49 +12,49 @@ import pytest
 from retrofit.model import version_key
 from tests.faults import driver
 from tests.faults.cell import STEPS, tried
-from tests.faults.judge import Before
+from tests.faults.invariants import Before
 from tests.faults.table import Cell, keep
-from tests.integration.stage import TAG, Stage
+from tests.integration.harness import TAG, CloudHarness
 
-Event = Callable[[Stage, Before], object]
+Event = Callable[[CloudHarness, Before], object]
 """Happens in the process of the run, at the boundary of a step."""
 
 
-def killed(_stage: Stage, _was: Before) -> None:
+def killed(_stage: CloudHarness, _was: Before) -> None:
     driver.die()
 
 
-def told_to_stop(_stage: Stage, _was: Before) -> None:
+def told_to_stop(_stage: CloudHarness, _was: Before) -> None:
     driver.be_stopped()
 
 
-def interrupted(_stage: Stage, _was: Before) -> None:
+def interrupted(_stage: CloudHarness, _was: Before) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def hung_up(_stage: Stage, _was: Before) -> None:
+def hung_up(_stage: CloudHarness, _was: Before) -> None:
     signal.raise_signal(signal.SIGHUP)
 
 
-def another_run_here(stage: Stage, _was: Before) -> None:
+def another_run_here(harness: CloudHarness, _was: Before) -> None:
     """Start a second run on the same machine, which has to find this one busy."""
-    ended = driver.run(stage, "run-once")
+    ended = driver.run(harness, "run-once")
     assert ended.exit_code == 75, ended.stderr
 
 
-def another_run_elsewhere(stage: Stage, _was: Before) -> None:
+def another_run_elsewhere(harness: CloudHarness, _was: Before) -> None:
     """Have another machine, which knows nothing of our lock, do all of the work meanwhile."""
-    machine, stage.machine = stage.machine, "b"
+    machine, harness.machine = harness.machine, "b"
     try:
-        ended = driver.run(stage, "run-once")
+        ended = driver.run(harness, "run-once")
     finally:
-        stage.machine = machine
+        harness.machine = machine
     assert ended.exit_code == 0, ended.stderr
 
 
-def newest_source_gone(stage: Stage, was: Before) -> None:
+def newest_source_gone(harness: CloudHarness, was: Before) -> None:
     """Rotate the newest source away, as the synchroniser does."""
-    _delete(stage, _newest_source(was))
+    _delete(harness, _newest_source(was))
 
 
 def _newest_source(was: Before) -> str:
@@ -62,40 +62,40 @@ def _newest_source(was: Before) -> str:
     return str(max(sources, key=lambda image: version_key(image["version_name"]))["id"])
 
 
-def newer_source(stage: Stage, _was: Before) -> None:
-    stage.source("20260912")
+def newer_source(harness: CloudHarness, _was: Before) -> None:
+    harness.source("20260912")
 
 
-def our_new_image_gone(stage: Stage, was: Before) -> None:
-    for image_id in stage.everything().keys() - was.images.keys():
-        _delete(stage, image_id)
+def our_new_image_gone(harness: CloudHarness, was: Before) -> None:
+    for image_id in harness.everything().keys() - was.images.keys():
+        _delete(harness, image_id)
 
 
-def our_new_image_hidden(stage: Stage, was: Before) -> None:
-    for image_id in stage.everything().keys() - was.images.keys():
-        stage.client.images.update(image_id, os_hidden=True)
+def our_new_image_hidden(harness: CloudHarness, was: Before) -> None:
+    for image_id in harness.everything().keys() - was.images.keys():
+        harness.client.images.update(image_id, os_hidden=True)
 
 
-def old_image_tagged(stage: Stage, was: Before) -> None:
+def old_image_tagged(harness: CloudHarness, was: Before) -> None:
     """Have an operator take an older image back with other tools."""
     oldest = min(
         (image for image in was.images.values() if "retrofit_target" in image),
         key=lambda image: image["created_at"],
     )
-    if oldest["id"] in stage.everything():
-        stage.client.images.update(oldest["id"], os_hidden=False)
-        stage.client.image_tags.update(oldest["id"], TAG)
+    if oldest["id"] in harness.everything():
+        harness.client.images.update(oldest["id"], os_hidden=False)
+        harness.client.image_tags.update(oldest["id"], TAG)
 
 
-def old_images_gone(stage: Stage, was: Before) -> None:
+def old_images_gone(harness: CloudHarness, was: Before) -> None:
     for image in was.images.values():
         if "retrofit_target" in image and image["id"] != was.promoted:
-            _delete(stage, image["id"])
+            _delete(harness, image["id"])
 
 
-def _delete(stage: Stage, image_id: str) -> None:
-    if image_id in stage.everything():
-        stage.client.images.delete(image_id)
+def _delete(harness: CloudHarness, image_id: str) -> None:
+    if image_id in harness.everything():
+        harness.client.images.delete(image_id)
 
 
 ENDS: dict[str, Event] = {
@@ -136,15 +136,15 @@ class Trial:
     def __str__(self) -> str:
         return f"{self.step}-{self.name}".replace(" ", "-")
 
-    def cell(self, stage: Stage) -> Cell:
+    def cell(self, harness: CloudHarness) -> Cell:
         """Try it."""
         event = {**ENDS, **OTHERS}[self.event]
 
-        def act(stage: Stage, was: Before) -> driver.Ended:
-            happens = partial(event, stage, was)
+        def act(harness: CloudHarness, was: Before) -> driver.Ended:
+            happens = partial(event, harness, was)
             for _ in range(self.times):
                 put_in = driver.at_step(self.step, happens, begun=self.begun)
-                ended = driver.run(stage, "run-once", before=put_in)
+                ended = driver.run(harness, "run-once", before=put_in)
                 if self.event == "KILL":
                     assert ended.signal == signal.SIGKILL
                 elif self.event in ENDS:
@@ -159,7 +159,7 @@ class Trial:
                 was.promoted = None  # nor that, when all was done
             return ended
 
-        return tried(stage, self.step, self.name, act)
+        return tried(harness, self.step, self.name, act)
 
 
 def trials(step: str) -> list[Trial]:
@@ -190,13 +190,14 @@ TELLING = (
 )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("trial", TELLING, ids=str)
-def test_whatever_happens_at_a_step(stage: Stage, trial: Trial) -> None:
-    assert keep(trial.cell(stage)).violations == ()
+def test_whatever_happens_at_a_step(harness: CloudHarness, trial: Trial) -> None:
+    assert keep(trial.cell(harness)).violations == ()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-def test_everything_that_happens_at_a_step(stage: Stage, step: str) -> None:
-    cells = [keep(trial.cell(stage)) for trial in trials(step) if trial not in TELLING]
+def test_everything_that_happens_at_a_step(harness: CloudHarness, step: str) -> None:
+    cells = [keep(trial.cell(harness)) for trial in trials(step) if trial not in TELLING]
     assert [said for cell in cells for said in cell.violations] == []

@@ -22,9 +22,10 @@ from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
+from tests.answering import answering
 from tests.devcloud import accounts
 from tests.faults import driver, proxy
-from tests.faults.detour import REGION, Detour
+from tests.faults.proxied import REGION, Proxied
 from tests.faults.proxy import Fault, Proxy, Request, proxying
 
 CONTENT = bytes(range(256)) * 4
@@ -76,12 +77,9 @@ def work() -> Iterator[Work]:
             """Say nothing of requests that end early."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
         work.url = f"http://127.0.0.1:{server.server_port}"
-        yield work
-        server.shutdown()
-        thread.join()
+        with answering(server):
+            yield work
 
 
 @pytest.fixture
@@ -372,7 +370,7 @@ def test_a_server_that_is_down_is_a_broken_connection() -> None:
         get(between)
 
 
-def glance_of(faulty: Detour) -> session.Session:
+def glance_of(faulty: Proxied) -> session.Session:
     auth: Any = accounts.auth_of(accounts.ACCOUNTS[1], faulty.proxy.keystone_url)
     return session.Session(auth=v3.Password(**auth), timeout=TIMEOUT)
 
@@ -383,12 +381,12 @@ def images(through: session.Session) -> requests.Response:
     )
 
 
-def test_a_run_through_it_publishes(faulty: Detour) -> None:
-    faulty.stage.source("20260911.1")
-    with faulty.through() as stage:
-        ended = driver.run(stage, "run-once")
+def test_a_run_through_it_publishes(faulty: Proxied) -> None:
+    faulty.harness.source("20260911.1")
+    with faulty.through() as harness:
+        ended = driver.run(harness, "run-once")
     assert ended.exit_code == 0
-    (made,) = faulty.stage.tagged()
+    (made,) = faulty.harness.tagged()
     asked = [(each.service, each.method, each.path) for each in faulty.proxy.seen]
     order = [
         ("keystone", "POST", "/v3/auth/tokens"),
@@ -403,11 +401,11 @@ def test_a_run_through_it_publishes(faulty: Detour) -> None:
     assert [each.number for each in faulty.proxy.seen] == list(range(1, len(asked) + 1))
     assert faulty.proxy.hit == []
     seen = len(asked)
-    assert driver.run(faulty.stage, "run-once").exit_code == 0
+    assert driver.run(faulty.harness, "run-once").exit_code == 0
     assert len(faulty.proxy.seen) == seen
 
 
-def test_the_real_services_faults_are_what_clients_make_of_them(faulty: Detour) -> None:
+def test_the_real_services_faults_are_what_clients_make_of_them(faulty: Proxied) -> None:
     through = glance_of(faulty)
     faulty.proxy.add(lambda request: request.service == "keystone", proxy.status(503))
     with pytest.raises(ks_exc.ServiceUnavailable):
@@ -423,14 +421,14 @@ def test_the_real_services_faults_are_what_clients_make_of_them(faulty: Detour) 
     assert [request.service for request in faulty.proxy.hit] == ["keystone", "glance", "glance"]
 
 
-def test_a_bit_of_a_real_image_is_flipped(faulty: Detour) -> None:
-    image_id = faulty.stage.source("20260911.1")
+def test_a_bit_of_a_real_image_is_flipped(faulty: Proxied) -> None:
+    image_id = faulty.harness.source("20260911.1")
     through = glance_of(faulty)
     where = {"endpoint_filter": {"service_type": "image", "region_name": REGION}}
     path = f"/v2/images/{image_id}/file"
     good = through.get(path, **where).content
     faulty.proxy.add(lambda request: request.path == path, proxy.corrupt())
     bad = through.get(path, **where).content
-    assert len(bad) == len(good) == faulty.stage.image(image_id).size
+    assert len(bad) == len(good) == faulty.harness.image(image_id).size
     assert sum(one != other for one, other in zip(bad, good, strict=True)) == 1
     assert faulty.proxy.hit[0].path == path

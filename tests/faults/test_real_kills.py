@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from retrofit.verify import verify
+from retrofit.verify.verify import verify
 from tests.e2e.package_access import ca_bundle
 from tests.faults.builds import Builds
 from tests.faults.kills import Blows
-from tests.integration.stage import RETENTION_AT_ONCE, Stage
+from tests.integration.harness import RETENTION_AT_ONCE, CloudHarness
 
 SETTINGS = f"""{RETENTION_AT_ONCE}keep = 1
 [source]
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def builds(stage: Stage, stock_image: Callable[[str], Path]) -> Builds:
+def builds(harness: CloudHarness, stock_image: Callable[[str], Path]) -> Builds:
     bundle = ca_bundle()
-    stage.toml = SETTINGS + (f'[build]\nca_bundle = "{bundle}"\n' if bundle else "")
-    return Builds(stage=stage, stock=stock_image("noble"), verify=verify, runs=1, patience=3600)
+    harness.toml = SETTINGS + (f'[build]\nca_bundle = "{bundle}"\n' if bundle else "")
+    return Builds(harness=harness, stock=stock_image("noble"), verify=verify, runs=1, patience=3600)
 
 
 def test_real_build_that_is_killed_loses_nothing(builds: Builds) -> None:

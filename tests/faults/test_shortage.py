@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from retrofit.dib.preflight import check_loop_devices
 from retrofit.errors import BuildError
-from retrofit.memory import memory
+from retrofit.produce.preflight.machine import check_loop_devices
+from retrofit.system.memory import memory
 from tests.faults import shortage
 from tests.faults.machine import in_use
-from tests.integration.stage import Stage
+from tests.integration.harness import CloudHarness
 
 
 def in_a_process(work: Callable[[], object]) -> None:
@@ -36,15 +36,15 @@ def in_a_process(work: Callable[[], object]) -> None:
     [(shortage.fill, "No space left on device"), (shortage.break_down, "Read-only file system")],
 )
 def test_a_directory_on_a_filesystem_of_its_own_can_be_harmed(
-    stage: Stage, harm: Callable[[Path], None], message: str
+    harness: CloudHarness, harm: Callable[[Path], None], message: str
 ) -> None:
-    with shortage.own_filesystem(stage, "state") as place:
+    with shortage.own_filesystem(harness, "state") as place:
         (place / "kept").write_text("before")
         harm(place)
         with pytest.raises(OSError, match=message):
             (place / "new").write_text("x")
         assert (place / "kept").read_text() == "before"
-    assert list(in_use(stage)) == []
+    assert list(in_use(harness)) == []
     assert sorted(path.name for path in place.iterdir() if path.stat().st_size) == ["kept"]
     (place / "new").write_text("x")
 
@@ -74,7 +74,7 @@ def test_a_small_machine_is_small_for_one_process(tmp_path: Path) -> None:
 def test_loop_devices_are_gone_for_one_process() -> None:
     def work() -> None:
         shortage.have_no_loop_devices()
-        with pytest.raises(BuildError, match="no loop device can be had here"):
+        with pytest.raises(BuildError, match="cannot get a loop device here"):
             check_loop_devices()
 
     in_a_process(work)

@@ -10,9 +10,9 @@ from statistics import median
 
 import pytest
 
-from tests.faults.detour import Detour
-from tests.faults.judge import before
+from tests.faults.invariants import before
 from tests.faults.lifelong import lived
+from tests.faults.proxied import Proxied
 from tests.faults.soak import TIMEOUT, Soak, first_last, quarters
 
 LOGS_KEPT = 5
@@ -25,16 +25,17 @@ DESCRIPTORS_MARGIN = 2
 
 
 @pytest.fixture
-def soak(faulty: Detour, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soak]:
+def soak(faulty: Proxied, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soak]:
     """A soak whose seed is printed, and may be given."""
     monkeypatch.setenv("RETROFIT_PATHS__KEEP_LOGS", str(LOGS_KEPT))
     seed = int(os.environ.get("SOAK_SEED") or secrets.randbelow(1 << 32))
-    soak = Soak(detour=faulty, seed=seed)
+    soak = Soak(proxied=faulty, seed=seed)
     print(f"SOAK_SEED={seed}")
     yield soak
     print(soak.summary())
 
 
+@pytest.mark.slow
 def test_a_dozen_passes(soak: Soak) -> None:
     soak.calm_every = 6
     soak.run(12)
@@ -45,7 +46,7 @@ def test_a_dozen_passes(soak: Soak) -> None:
 def test_five_hundred_passes(soak: Soak) -> None:
     soak.run(int(os.environ.get("SOAK_PASSES", "500")))
     assert soak.found == []
-    assert soak.weather.met.total() > soak.passes.total() / 4
+    assert soak.random_faults.met.total() > soak.passes.total() / 4
     assert max(soak.disk) < DISK_BOUND
     for values, margin in ((soak.disk, DISK_MARGIN), (soak.images, IMAGES_MARGIN)):
         first, last = quarters(values)
@@ -60,12 +61,12 @@ def test_one_process_holds_on_to_nothing(soak: Soak) -> None:
         if secrets.randbelow(4) == 0:
             soak.newer_source()
 
-    soak.detour.proxy.chance(soak.weather.choose)
-    with soak.detour.through(timeout=TIMEOUT) as stage:
-        samples = lived(stage, passes, between)
-    soak.detour.proxy.chance(None)
+    soak.proxied.proxy.chance(soak.random_faults.choose)
+    with soak.proxied.through(timeout=TIMEOUT) as harness:
+        samples = lived(harness, passes, between)
+    soak.proxied.proxy.chance(None)
     assert len(samples) == passes
-    assert soak.weather.met.total() > passes / 4
+    assert soak.random_faults.met.total() > passes / 4
     resident = [sample.resident for sample in samples]
     descriptors = [sample.descriptors for sample in samples]
     print(f"by outcome: {Counter(sample.outcome for sample in samples)}")
@@ -76,4 +77,4 @@ def test_one_process_holds_on_to_nothing(soak: Soak) -> None:
     first, last = quarters(descriptors)
     assert max(last) <= max(first) + DESCRIPTORS_MARGIN
     # Sources came and went all the time.
-    assert soak.calm(before(soak.stage)) == []
+    assert soak.calm(before(soak.harness)) == []

@@ -13,10 +13,10 @@ import pytest
 
 from tests.faults import driver, proxy
 from tests.faults.cell import ordinary
-from tests.faults.detour import Detour
-from tests.faults.judge import healed, violations
+from tests.faults.invariants import healed, violations
+from tests.faults.proxied import Proxied
 from tests.faults.proxy import Request
-from tests.integration.stage import TAG, Stage
+from tests.integration.harness import TAG, CloudHarness
 
 HELD = 1.5
 """Seconds for which the removal of a tag is under way: both have looked before the first ends."""
@@ -36,9 +36,9 @@ def untags(request: Request) -> bool:
 class Machines:
     """Both, on the way through a network in which the removal of a tag takes its time."""
 
-    a: Stage
-    b: Stage
-    straight: Stage
+    a: CloudHarness
+    b: CloudHarness
+    straight: CloudHarness
     """On the way to the same cloud that holds nothing up."""
 
     def both(
@@ -93,9 +93,9 @@ class Machines:
 
 
 @pytest.fixture
-def machines(faulty: Detour) -> Iterator[Machines]:
+def machines(faulty: Proxied) -> Iterator[Machines]:
     faulty.proxy.add(untags, proxy.delayed(HELD), times=None)
-    straight = copy.copy(faulty.stage)
+    straight = copy.copy(faulty.harness)
     with faulty.through(timeout=10) as a:
         b = copy.copy(a)
         b.machine = "b"
@@ -103,40 +103,41 @@ def machines(faulty: Detour) -> Iterator[Machines]:
 
 
 def test_two_runs_that_publish_leave_the_newer_image(machines: Machines) -> None:
-    stage = machines.straight
-    was = ordinary(stage)
+    harness = machines.straight
+    was = ordinary(harness)
     ended = machines.both(("run-once",), ("run-once",), plan_together=True)
-    assert violations(stage, was) == []
+    assert violations(harness, was) == []
     said = "".join(each.stderr for each in ended)
     assert [each.exit_code for each in ended] == [7, 0], said
     assert "need the same lock.url" in said
-    assert stage.tagged() - was.images.keys() == {stage.octavia()}
-    assert driver.run(stage, "run-once").exit_code == 0
-    assert healed(stage, was) == []
+    assert harness.tagged() - was.images.keys() == {harness.octavia()}
+    assert driver.run(harness, "run-once").exit_code == 0
+    assert healed(harness, was) == []
 
 
 def test_run_beside_a_rollback_leaves_what_the_person_wanted(machines: Machines) -> None:
-    stage = machines.straight
-    older = stage.former("20260801", days=10)
-    stage.promoted("20260911", days=5)
-    stage.source("20260911")
-    ended = machines.both(("rollback", "--yes"), ("run-once",), wait="sweep")
+    harness = machines.straight
+    older = harness.former("20260801", days=10)
+    harness.promoted("20260911", days=5)
+    harness.source("20260911")
+    ended = machines.both(("rollback", "--yes"), ("run-once",), wait="clean-up")
     assert [each.exit_code for each in ended] == [0, 0]
-    assert stage.tagged() == {older}
-    assert driver.run(stage, "run-once").exit_code == 0
-    assert stage.octavia() == older
+    assert harness.tagged() == {older}
+    assert driver.run(harness, "run-once").exit_code == 0
+    assert harness.octavia() == older
 
 
+@pytest.mark.slow
 def test_two_persons_who_want_different_images_leave_one_of_them(machines: Machines) -> None:
-    stage = machines.straight
-    wanted = [stage.former("20260801", days=10), stage.former("20260805", days=8)]
-    stage.promoted("20260911", days=5)
+    harness = machines.straight
+    wanted = [harness.former("20260801", days=10), harness.former("20260805", days=8)]
+    harness.promoted("20260911", days=5)
     ended = machines.both(*(("promote", image, "--yes") for image in wanted), in_turn=True)
-    assert stage.octavia() in wanted
+    assert harness.octavia() in wanted
     assert 7 in {each.exit_code for each in ended}
     said = "".join(each.stderr for each in ended)
     assert "has its tag again" in said, said
-    stage.source("20260911")
-    assert driver.run(stage, "run-once").exit_code == 0
-    assert stage.octavia() in wanted
-    assert len(stage.tagged()) == 1
+    harness.source("20260911")
+    assert driver.run(harness, "run-once").exit_code == 0
+    assert harness.octavia() in wanted
+    assert len(harness.tagged()) == 1

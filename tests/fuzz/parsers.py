@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import hashlib
 import hmac
 import io
@@ -22,42 +23,52 @@ from unittest.mock import MagicMock
 
 import requests
 
-from retrofit import octavia_conf, run_logs, state
-from retrofit.chronicle import Chronicle
+from retrofit.archive.answers import updates
+from retrofit.archive.evidence import Evidence, EvidenceError, pack, unpack
+from retrofit.archive.indexes import parse_index, read_date
+from retrofit.archive.offer import ArchiveError
+from retrofit.archive.sources import URI, parse
+from retrofit.archive.status import NAME, installed_packages, with_held
+from retrofit.build.build_log import SHOWN, PhaseReader, failure_lines, redact
+from retrofit.build.command import mkfs_options
+from retrofit.cli.render.runs import show_history, show_run
+from retrofit.cloud import octavia_conf
 from retrofit.cloud.image import as_image
-from retrofit.cloud.requesting import Requests
+from retrofit.cloud.octavia import Octavia
+from retrofit.cloud.requests import Requests
 from retrofit.config import BuildSettings, Settings, SourceSettings, Target
-from retrofit.dib.build_log import SHOWN, PhaseReader, lines_that_matter, redact
-from retrofit.dib.plan import mkfs_options
+from retrofit.config.file import load
 from retrofit.disk import gpt
 from retrofit.disk.ext4 import parse_superblock
+from retrofit.disk.image_format import source_format
 from retrofit.disk.os_release import PLAIN, parse_os_release
-from retrofit.disk.source_format import source_format
 from retrofit.errors import CloudError, ConfigError, RetrofitError, SourceError
-from retrofit.freshness import freshness
 from retrofit.model import Image, Source, Usage, version_key
 from retrofit.notify.outbox import Outbox
-from retrofit.octavia import Octavia
-from retrofit.overview import CloudFacts, LocalFacts, standing
-from retrofit.patience import retry_after
-from retrofit.plan import Inventory, promoted_image, rotate
-from retrofit.plan.failed_build import FailedBuild
+from retrofit.operations.history import read_logs
+from retrofit.plan import Identity, Inventory, promoted_image, rotate
+from retrofit.plan.backoff import FailedBuild
 from retrofit.plan.pause import in_force, pauses_on
 from retrofit.redaction import redacted
-from retrofit.render.runs import show_history, show_run
-from retrofit.settings_file import load
-from retrofit.source import choose_source
-from retrofit.streams.index import product_files, read_products
-from retrofit.trust import Offer, vouched
+from retrofit.runs import directory, events, store
+from retrofit.runs.history import History
+from retrofit.simplestreams.index import product_files, read_products
+from retrofit.source.choose import choose_source
+from retrofit.source.sync_age import sync_warnings
+from retrofit.source.trust import MirrorState, establish_trust
+from retrofit.status import CloudFacts, LocalFacts, target_status
+from retrofit.system.certificate_file import NoCertificateError, read_certificates
+from retrofit.system.escape import escaped
+from retrofit.system.retry import retry_after
 from retrofit.verify.boot.agent import Answer
+from retrofit.verify.boot.client import UnsuitableCertificateError, client_of, judge
 from retrofit.verify.boot.dhcp import reply_to
-from retrofit.verify.boot.guest import agent_state, hopelessness, listening
+from retrofit.verify.boot.guest import agent_state, listening, why_agent_stays_silent
 from retrofit.verify.boot.heartbeat import decode
 from retrofit.verify.boot.network import MANAGEMENT
+from retrofit.verify.checks import CheckFailedError, Record
 from retrofit.verify.offline import RULES
-from retrofit.verify.record import CheckFailedError, Record
 from retrofit.verify.tree import Tree
-from retrofit.visible import visible
 from tests.fuzz.shapes import tolerant
 from tests.unit import amphora_tree
 
@@ -65,7 +76,10 @@ Parse = Callable[[bytes], None]
 
 PARSERS: dict[str, Parse] = {}
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-AMPHORA = {"retrofit_target": "default", "retrofit_promoted_at": "2026-11-21T00:00:00+00:00"}
+AMPHORA = {
+    **Identity(project_id="us", target="default", tag="octavia-amphora").properties_of("2"),
+    "retrofit_promoted_at": "2026-11-21T00:00:00+00:00",
+}
 MENDED = b"\x01"
 """First byte of a disk whose checksums are to be made right: no search finds those by itself.
 
@@ -183,6 +197,65 @@ def stream_products(data: bytes) -> None:
     tolerant(read, SourceError)
 
 
+@parser("archive-sources")
+def archive_sources(data: bytes) -> None:
+    for name in ("sources.list", "ubuntu.sources"):
+
+        def read(name: str = name) -> None:
+            for entry in parse(name, data):
+                assert all(URI.fullmatch(uri) for uri in entry.uris)
+                # What apt gets is read as it was meant: nothing of a value becomes a field.
+                (again,) = parse("again.sources", entry.written().encode())
+                assert replace(again, where=entry.where) == entry
+
+        tolerant(read, ArchiveError)
+
+
+@parser("archive-status")
+def archive_status(data: bytes) -> None:
+    def read() -> None:
+        packages = list(installed_packages(data))
+        names = {each.package for each in packages}
+        assert all(NAME.fullmatch(name) for name in names)
+        held = installed_packages(with_held(data, names))
+        assert [each.package for each in held if each.held] == [each.package for each in packages]
+
+    tolerant(read, ArchiveError)
+
+
+@parser("archive-answers")
+def archive_answers(data: bytes) -> None:
+    text = _text(data)
+    packages = installed_packages(
+        b"".join(
+            b"Package: %b\nStatus: install ok installed\nArchitecture: amd64\n\n" % name
+            for name in (b"libssl3", b"haproxy")
+        )
+    )
+    for update in updates(
+        packages, architecture="amd64", simulation=text, policy=text, versions=text, held=()
+    ):
+        assert update.candidate
+        assert update.candidate != update.installed
+
+
+@parser("archive-index")
+def archive_index(data: bytes) -> None:
+    found = parse_index("h_dists_noble_InRelease", data)
+    assert found.date is None or found.date.tzinfo is not None
+    read_date(_text(data))
+
+
+@parser("archive-evidence")
+def archive_evidence(data: bytes) -> None:
+    def read() -> None:
+        evidence = unpack(data)
+        assert isinstance(evidence, Evidence)
+        assert unpack(pack(evidence)) == evidence
+
+    tolerant(read, EvidenceError)
+
+
 @cache
 def _target(trust: str) -> Target:
     return Target.model_validate({"source": {"trust": trust}, "mirror": {}})
@@ -206,7 +279,13 @@ def image_record(data: bytes) -> None:
     else:
         _source(choice.source)
     _pauses(image)
-    newer = replace(image, id="2", created_at=NOW - timedelta(days=1), properties=AMPHORA)
+    Inventory(images=(image,), own_project="us", now=NOW).look_alikes(_target("auto"))
+    # Whatever its properties are, an image is proven ours before more of it is read.
+    named = Identity.of(_target("auto"), "us").properties_of(image.id)
+    image = replace(image, owner="us", properties={**image.properties, **named})
+    newer = replace(
+        image, id="2", owner="us", created_at=NOW - timedelta(days=1), properties=AMPHORA
+    )
     inventory = Inventory(images=(newer, image), own_project="us", now=NOW)
     promoted_image(inventory, _target("auto"))
     for usage in (Usage(), Usage(unknown="nobody was asked")):
@@ -220,8 +299,8 @@ def _properties(raw: Mapping[str, Any]) -> dict[str, str]:
 
 def _source(source: Source) -> None:
     for trust in ("auto", "digest", "owner"):
-        tolerant(partial(vouched, source, _target(trust), Offer()), RetrofitError)
-    freshness(source, None, None, SourceSettings(), NOW)
+        tolerant(partial(establish_trust, source, _target(trust), MirrorState()), RetrofitError)
+    sync_warnings(source, None, None, SourceSettings(), NOW)
 
 
 def _pauses(image: Image) -> None:
@@ -237,27 +316,30 @@ def _settings() -> Settings:
 @parser("local-record")
 def local_record(data: bytes) -> None:
     """A file of the state or log directory: written by us, and then whatever a disk makes of it."""
-    record = state.read(_file("record.json", data)) or {}
+    record = store.read(_file("record.json", data)) or {}
     failed = FailedBuild.from_dict(record)
     if failed is not None:
         failed.holds_back(failed.inputs, BuildSettings(), NOW)
-    Chronicle.from_dict(record)
+    history = History.from_record(record)
+    json.dumps(history.as_dict())
+    json.dumps(History.from_0_1(record).as_dict())
     _file("targets/x/outbox/00000001-a.json", data)
-    for letter in [letter for letters in Outbox(_scratch()).letters() for letter in letters]:
-        assert letter.next_try is None or isinstance(letter.next_try < NOW, bool)
-        letter.as_dict()
-    _file(run_logs.REPORT, data)
-    _file(run_logs.STORY, data)
-    run_logs._target_of_idle(_scratch())
-    past = run_logs.read_report(_scratch())
+    for queued in [each for queue in Outbox(_scratch()).queues() for each in queue.values()]:
+        assert queued.next_try is None or isinstance(queued.next_try < NOW, bool)
+        assert isinstance(queued.notification.at < NOW, bool)
+        json.dumps(queued.as_dict())
+    _file(directory.REPORT, data)
+    _file(events.FILE, data)
+    past = directory.read_report(_scratch())
     if past is not None:
-        local = LocalFacts(reports=(past,), chronicle=Chronicle.from_dict(record))
+        directory._is_idle(past)
+        local = LocalFacts(reports=(past,), history=history)
         with redirect_stdout(io.StringIO()):
             show_history([past], "table")
-            show_run(_scratch(), "table")
-        shown = standing(_settings().targets[0], _settings(), CloudFacts(), local, now=NOW)
-        json.dumps(shown)
-    assert all(isinstance(event, dict) for event in run_logs.events(_scratch()))
+            show_run(read_logs(_scratch()), "table")
+        status = target_status(_settings().targets[0], _settings(), CloudFacts(), local, now=NOW)
+        json.dumps(status.as_dict())
+    assert all(isinstance(event, dict) for event in events.events(_scratch()))
 
 
 @parser("heartbeat")
@@ -284,7 +366,7 @@ def guest(data: bytes) -> None:
     said = _text(data)
     now = agent_state(said)
     if now is not None:
-        hopelessness(now, now)
+        why_agent_stays_silent(now, now)
     listening(said, 22)
 
 
@@ -296,7 +378,7 @@ def build_log(data: bytes) -> None:
     for line in _text(data).splitlines():
         reader(line)
     assert all(0.0 <= fraction <= 1.0 for fraction in told)
-    assert len(lines_that_matter(file)) <= SHOWN
+    assert len(failure_lines(file)) <= SHOWN
     redact(file)
     if b"://" not in data:
         assert file.read_bytes() == data
@@ -395,6 +477,24 @@ def octavia_configuration(data: bytes) -> None:
         assert found
 
 
+@parser("certificate-file")
+def certificate_file(data: bytes) -> None:
+    if b"-----" not in data:  # what stands in a block
+        body = base64.encodebytes(data)
+        data = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+    file = _file("client.pem", data)
+    try:
+        found = read_certificates(file)
+    except NoCertificateError:
+        return
+    assert all("PRIVATE KEY" not in each for each in found)
+    for shown in (found, ()):
+        try:
+            judge(client_of(found, shown))
+        except UnsuitableCertificateError:
+            continue
+
+
 class _Answering:
     """What stands where Octavia should, and says the same to everything."""
 
@@ -416,7 +516,7 @@ def _requests() -> Requests:
 @parser("octavia")
 def octavia(data: bytes) -> None:
     api = Octavia(_Answering(data), _requests())
-    for ask in (api.amphorae, api.load_balancers, api.image_tags):
+    for ask in (api.amphorae, api.load_balancers, api.flavors_and_tags):
         tolerant(ask, CloudError)
 
 
@@ -430,5 +530,5 @@ def wish_to_be_asked_later(data: bytes) -> None:
 def text(data: bytes) -> None:
     """Anything that ends up before a person's eyes."""
     said = _text(data)
-    assert all(letter.isprintable() or letter in "\n\t" for letter in visible(redacted(said)))
-    visible(said).encode()
+    assert all(letter.isprintable() or letter in "\n\t" for letter in escaped(redacted(said)))
+    escaped(said).encode()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.component import disks
+from tests.component.disks import MIB
 from tests.fuzz.parsers import MENDED, image_format, os_release, partition_table, superblock
 from tests.fuzz.shapes import EXAMPLES, LINES, TEXT, fast, mutated
-from tests.unit import disks
-from tests.unit.disks import MIB
 
 with_files = settings(fast, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2, 34, 2**63, 2**64 - 1, 65535, 24576])

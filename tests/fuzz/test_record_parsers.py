@@ -14,26 +14,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrofit import run_logs, state
-from retrofit.chronicle import Chronicle
+from retrofit.cli.render.form import add_row, structured
 from retrofit.config import BuildSettings, SourceSettings
+from retrofit.config.file import load
 from retrofit.errors import ConfigError
 from retrofit.model import Image, Product, version_key
-from retrofit.patience import retry_after
-from retrofit.plan.failed_build import FailedBuild
+from retrofit.plan.backoff import FailedBuild
 from retrofit.plan.pause import PROPERTY, in_force, pauses_on
 from retrofit.redaction import redacted, redacted_document
-from retrofit.render.form import add_row, structured
-from retrofit.settings_file import load
-from retrofit.source import choose_source
-from retrofit.streams.index import product_files, read_products
+from retrofit.runs import directory, events, store
+from retrofit.runs.history import History
+from retrofit.simplestreams.index import product_files, read_products
+from retrofit.source.choose import choose_source
+from retrofit.system.escape import escaped
+from retrofit.system.retry import retry_after
 from retrofit.verify.boot.dhcp import reply_to
 from retrofit.verify.boot.heartbeat import decode
 from retrofit.verify.boot.network import MANAGEMENT
 from retrofit.verify.packages import debian_packages, missing_modules, python_distributions
 from retrofit.verify.tree import Tree
 from retrofit.verify.units import parse
-from retrofit.visible import visible
 from tests.fuzz.parsers import dhcp, stream_index, stream_products
 from tests.fuzz.shapes import JSON, LINES, TEXT, fast, few, mutated, tolerant
 
@@ -91,6 +91,11 @@ FIELDS = [
     "epoch",
     "told",
     "runs",
+    "sequence_id",
+    "sequence_number",
+    "run_counts",
+    "step_seconds",
+    "last_run_at",
     "version",
 ]
 
@@ -101,16 +106,17 @@ def test_records_are_read_or_passed_over(tmp_path: Path, record: dict[str, Any],
     failed = FailedBuild.from_dict(record)
     if failed is not None:
         failed.holds_back(failed.inputs, BuildSettings(), NOW)
-    Chronicle.from_dict(record)
-    for content in (json.dumps({"version": state.VERSION, **record}), text):
+    json.dumps(History.from_record(record).as_dict())
+    json.dumps(History.from_0_1(record).as_dict())
+    for content in (json.dumps({"version": store.VERSION, **record}), text):
         data = content.encode(errors="surrogatepass")
         (tmp_path / "record.json").write_bytes(data)
-        state.read(tmp_path / "record.json")
-        (tmp_path / run_logs.REPORT).write_bytes(data)
-        run_logs.read_report(tmp_path)
-        run_logs._target_of_idle(tmp_path)
-        (tmp_path / run_logs.STORY).write_bytes(data)
-        list(run_logs.events(tmp_path))
+        store.read(tmp_path / "record.json")
+        (tmp_path / directory.REPORT).write_bytes(data)
+        report = directory.read_report(tmp_path)
+        assert report is None or isinstance(directory._is_idle(report), bool)
+        (tmp_path / events.FILE).write_bytes(data)
+        list(events.events(tmp_path))
 
 
 INDEX = json.dumps(
@@ -237,7 +243,7 @@ def test_settings_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
 @fast
 @given(TEXT)
 def test_what_others_wrote_is_shown_without_effect(text: str) -> None:
-    shown = visible(text)
+    shown = escaped(text)
     assert all(letter.isprintable() or letter in "\n\t" for letter in shown)
     shown.encode()
 

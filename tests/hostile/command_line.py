@@ -1,4 +1,4 @@
-"""The command line as an operator uses it, and a witness of every program that it starts."""
+"""The command line as an operator uses it, and a record of every program that it starts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from typing import Any
 import pytest
 import structlog
 
-from retrofit import cli, process
-from retrofit.dib.work_directory import loop_devices, mount_points
+from retrofit import cli
+from retrofit.build.work_directory import loop_devices, mount_points
+from retrofit.produce.preflight.machine import TRY_MOUNT
+from retrofit.system import process
+from retrofit.system.own_directory import MARKER
 
 READERS = frozenset({"qemu-img", "blkid", "dumpe2fs", "e2fsck", "debugfs"})
 """Programs that read a source's bytes in userspace: none of them mounts or executes anything."""
-MAY_WE_MOUNT = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "true"]
+MAY_WE_MOUNT = [
+    *("unshare", "--mount", "--pid", "--fork", "--mount-proc"),
+    *("sh", "-c", f"exec 1>&2{TRY_MOUNT}"),
+]
 """How a build asks whether it has the right: no source has a part in that."""
+COPY = ["cp", "--reflink=auto", "--sparse=always", "--"]
+"""How a file is copied from where others may change it: cp reads no format of it."""
 
 
 @contextmanager
@@ -44,7 +52,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door:
+class CommandLine:
     """A configuration of a test's own, with which commands are given."""
 
     base: Path
@@ -69,16 +77,16 @@ class Door:
         """Give a command, within this process: only its programs are others."""
         self.capsys.readouterr()
         started: list[list[str]] = []
-        real = process._started
+        real = process.started
 
         @contextmanager
-        def witnessed(argv: list[str], **options: Any) -> Iterator[Any]:
+        def recording(argv: list[str], **options: Any) -> Iterator[Any]:
             started.append(argv)
             with real(argv, **options) as child:
                 yield child
 
         with self.monkeypatch.context() as patch:
-            patch.setattr(process, "_started", witnessed)
+            patch.setattr(process, "started", recording)
             patch.setattr(sys, "argv", ["retrofit", "--config", *map(str, (self.config, *words))])
             with logging_put_back(), pytest.raises(SystemExit) as ended:
                 cli.main()
@@ -92,16 +100,17 @@ class Door:
     def assert_nothing_left(self) -> None:
         assert mount_points(self.base) == []
         assert loop_devices(self.base) == []
-        left = [path for path in (self.base / "work").rglob("*") if not path.is_dir()]
-        assert left == []
+        work = self.base / "work"
+        left = [path for path in work.rglob("*") if not path.is_dir()]
+        assert [path for path in left if path != work / MARKER] == []
         assert not self.output.exists()
         assert list(self.output.parent.glob("*.part")) == []
 
 
 @pytest.fixture
-def door(
+def command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Door:
-    opened = Door(base=tmp_path, capsys=capsys, monkeypatch=monkeypatch)
+) -> CommandLine:
+    opened = CommandLine(base=tmp_path, capsys=capsys, monkeypatch=monkeypatch)
     opened.configure()
     return opened

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.component import disks
+from tests.hostile.command_line import command_line
 from tests.hostile.disks import SIZE
-from tests.hostile.door import door
-from tests.hostile.victim import victim
-from tests.unit import disks
+from tests.hostile.protected_directory import protected_directory
 
-__all__ = ["door", "source", "stock", "victim"]
+__all__ = ["command_line", "protected_directory", "source", "stock"]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import subprocess
 import zlib
 from pathlib import Path
 
-from tests.unit.disks import MIB
+from tests.component.disks import MIB
 
 SIZE = 32 * MIB
 ROOT_AT = 12 * MIB

@@ -8,15 +8,15 @@ import pytest
 
 
 @pytest.fixture
-def victim(tmp_path: Path) -> Path:
+def protected_directory(tmp_path: Path) -> Path:
     """A directory with one file in it."""
-    directory = tmp_path / "victim"
+    directory = tmp_path / "protected_directory"
     directory.mkdir()
     (directory / "file").write_text("precious")
     return directory
 
 
-def assert_untouched(victim: Path) -> None:
+def assert_untouched(protected_directory: Path) -> None:
     """See that it holds what it held."""
-    assert [path.name for path in victim.iterdir()] == ["file"]
-    assert (victim / "file").read_text() == "precious"
+    assert [path.name for path in protected_directory.iterdir()] == ["file"]
+    assert (protected_directory / "file").read_text() == "precious"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import structlog
 
-from retrofit.cloud.config import _warn_of_readers, cloud_region
+from retrofit.cloud.auth import _warn_of_readers, cloud_region
 from retrofit.config import CloudSettings
 from retrofit.errors import ConfigError
 from scheduler.configuration import Configuration
-from tests.hostile.door import Door
+from tests.hostile.command_line import CommandLine
 
 NOBODY = 65534
 ROOT = Path(__file__).parents[2]
@@ -32,32 +32,37 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_a_file_that_others_may_change_is_refused(
-    door: Door, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, group: int, said: str
+    command_line: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: int,
+    owner: int,
+    group: int,
+    said: str,
 ) -> None:
     monkeypatch.delenv("SUDO_UID", raising=False)
-    os.chown(door.config, owner, group)
-    door.config.chmod(mode)
-    outcome = door.give("config", "check")
+    os.chown(command_line.config, owner, group)
+    command_line.config.chmod(mode)
+    outcome = command_line.give("config", "check")
     assert outcome.code == 2
-    assert f"{door.config} is not trusted" in outcome.err
+    assert f"{command_line.config} is not trusted" in outcome.err
     assert said in outcome.err
     assert "hint: chown root:root" in outcome.err
 
 
 def test_a_file_of_who_called_sudo_is_theirs_to_write(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUDO_UID", str(NOBODY))
-    os.chown(door.config, NOBODY, 0)
-    assert door.give("config", "check").code == 0
+    os.chown(command_line.config, NOBODY, 0)
+    assert command_line.give("config", "check").code == 0
 
 
 @pytest.fixture
-def place(door: Door, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory that the configuration lies in, nobody having called sudo."""
     for name in ("SUDO_UID", "SUDO_GID"):
         monkeypatch.delenv(name, raising=False)
-    return door.config.parent
+    return command_line.config.parent
 
 
 @pytest.mark.parametrize(
@@ -70,62 +75,64 @@ def place(door: Door, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_file_that_others_may_replace_is_refused(
-    door: Door, place: Path, mode: int, owner: int, group: int, said: str
+    command_line: CommandLine, place: Path, mode: int, owner: int, group: int, said: str
 ) -> None:
     os.chown(place, owner, group)
     place.chmod(mode)
-    outcome = door.give("config", "check")
+    outcome = command_line.give("config", "check")
     assert outcome.code == 2
-    assert f"{door.config} is not trusted" in outcome.err
-    assert said.format(f"{place}, in which it lies,") in outcome.err
+    assert f"{command_line.config} is not trusted" in outcome.err
+    assert said.format(f"directory {place} on its path") in outcome.err
     assert f"hint: chown root:root {place}; chmod go-w {place}" in outcome.err
 
 
 def test_a_link_that_others_may_replace_is_refused(
-    door: Door, place: Path, tmp_path_factory: pytest.TempPathFactory
+    command_line: CommandLine, place: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whether the link lies there, or what it leads to."""
     aside = tmp_path_factory.mktemp("aside")
     (aside / "real.toml").write_text("")
-    door.config.unlink()
-    door.config.symlink_to(aside / "real.toml")
-    assert door.give("config", "check").code == 0
+    command_line.config.unlink()
+    command_line.config.symlink_to(aside / "real.toml")
+    assert command_line.give("config", "check").code == 0
     for directory in (place, aside):
         before = stat.S_IMODE(directory.stat().st_mode)
         directory.chmod(0o777)
-        assert door.give("config", "check").code == 2
+        assert command_line.give("config", "check").code == 2
         directory.chmod(before)
 
 
 def test_directories_of_who_called_sudo_and_shared_ones_are_trusted(
-    door: Door, place: Path, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.chmod(0o1777)
-    assert door.give("config", "check").code == 0
+    assert command_line.give("config", "check").code == 0
     monkeypatch.setenv("SUDO_UID", str(NOBODY))
     monkeypatch.setenv("SUDO_GID", str(NOBODY))
     os.chown(place, NOBODY, NOBODY)
     place.chmod(0o775)
-    assert door.give("config", "check").code == 0
+    assert command_line.give("config", "check").code == 0
 
 
-def test_the_worker_keeps_what_it_looked_at(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_keeps_what_it_looked_at(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who may not write to the file might change it between two looks, if there were two."""
-    (door.base / "state").mkdir()
+    (command_line.base / "state").mkdir()
     opened: list[str] = []
     real = Path.open
 
     def changing(self: Path, *given: Any, **named: Any) -> Any:
-        if self == door.config:
+        if self == command_line.config:
             opened.append(str(self))
         return real(self, *given, **named)
 
-    configuration = Configuration(door.config)
+    configuration = Configuration(command_line.config)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", changing)
-        configuration.read()
-    assert opened == [str(door.config)]
-    assert configuration.written().read_bytes() == door.config.read_bytes()
+        configuration.accept(configuration.read())
+    assert opened == [str(command_line.config)]
+    assert configuration.written().read_bytes() == command_line.config.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -134,20 +141,22 @@ def test_the_worker_keeps_what_it_looked_at(door: Door, monkeypatch: pytest.Monk
      "[build]\nformat = '\x1b'", "[target.'../../x']", "x = 1e999999999"],
     ids=["zeros", "deep", "dotted", "digits", "escape", "path", "huge"],
 )  # fmt: skip
-def test_a_file_of_nonsense_is_refused_with_a_message(door: Door, text: str) -> None:
-    door.config.write_text(text)
-    outcome = door.give("config", "check")
+def test_a_file_of_nonsense_is_refused_with_a_message(command_line: CommandLine, text: str) -> None:
+    command_line.config.write_text(text)
+    outcome = command_line.give("config", "check")
     assert outcome.code == 2
     assert "error: " in outcome.err
     assert "\x1b" not in outcome.err
 
 
-def test_directories_are_made_for_us_and_our_group(door: Door, tmp_path: Path) -> None:
+def test_directories_are_made_for_us_and_our_group(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
     image = tmp_path / "none.img"
     image.write_text("none")
-    assert door.build(image).code == 4
-    assert door.give("run-once").code != 0
-    made = [door.base / name for name in ("state", "cache", "work", "logs")]
+    assert command_line.build(image).code == 4
+    assert command_line.give("run-once").code != 0
+    made = [command_line.base / name for name in ("state", "cache", "work", "logs")]
     assert [oct(stat.S_IMODE(path.stat().st_mode)) for path in made] == [oct(0o750)] * 4
 
 
@@ -161,7 +170,7 @@ def test_credentials_that_everybody_can_read_are_warned_of(
     with structlog.testing.capture_logs() as told:
         _warn_of_readers(str(file))
     assert [event["event"] for event in told] == (
-        ["everybody can read the cloud's credentials"] if warns else []
+        ["cloud credentials are readable by every user"] if warns else []
     )
 
 
@@ -175,9 +184,9 @@ EVIL = """clouds:
 """
 SHOW = """
 from pathlib import Path
-from retrofit.cloud.config import cloud_region
+from retrofit.cloud.auth import cloud_region
 from retrofit.config import CloudSettings
-named = Path("theirs/clouds.yaml")
+named = Path("theirs/clouds.yaml").absolute()
 settings = CloudSettings(name="production", clouds_yaml=named if named.exists() else None)
 print(cloud_region(settings).get_auth_args()["auth_url"])
 """

@@ -12,11 +12,11 @@ import structlog
 
 from retrofit.errors import VerifyError
 from retrofit.model import Outcome
-from retrofit.verify import verdict
+from retrofit.verify import verify
 from retrofit.verify.boot.machine import LOST
+from retrofit.verify.checks import LONGEST_DETAIL, Record
 from retrofit.verify.offline import RULES
 from retrofit.verify.packages import python_distributions
-from retrofit.verify.record import LONGEST_DETAIL, Record
 from retrofit.verify.tree import Tree
 from retrofit.verify.units import parse
 from tests.unit import amphora_tree as made
@@ -104,7 +104,7 @@ def test_a_rule_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     record, end = Record(), time.monotonic() + 0.3
     for name in ("first", "second"):
-        record.attempt(name, lambda: verdict._by(end, endless, made.subject(tmp_path)))
+        record.attempt(name, lambda: verify._before(end, endless, made.subject(tmp_path)))
     assert [check.outcome for check in record.checks] == [Outcome.FAILED] * 2
     assert "no end of this check" in record.checks[0].detail
     assert "took all the time" in record.checks[1].detail
@@ -154,6 +154,6 @@ def test_a_name_with_a_nul_is_not_there(tmp_path: Path) -> None:
 
 
 def test_what_an_image_says_of_itself_fits_a_property() -> None:
-    facts = verdict._as_properties({"kernel_version": "6\x00" + "\ud800" * 300})
+    facts = verify._as_properties({"kernel_version": "6\x00" + "\ud800" * 300})
     assert facts["kernel_version"].isprintable()
-    assert len(facts["kernel_version"]) == verdict.LONGEST_PROPERTY
+    assert len(facts["kernel_version"]) == verify.LONGEST_PROPERTY

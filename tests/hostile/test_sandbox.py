@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from retrofit import confine, process
-from retrofit.confined import SYSTEM, confined
+from retrofit.system import process, sandbox_exec
+from retrofit.system.sandbox import ALWAYS_READABLE, sandboxed
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 ESCAPED = """
@@ -52,8 +52,8 @@ print(json.dumps(found))
 """
 
 version = ctypes.CDLL(None).syscall(
-    confine.CREATE_RULESET, None, 0, confine.ASK_FOR_VERSION
-)  # as confine.py asks
+    sandbox_exec.CREATE_RULESET, None, 0, sandbox_exec.ASK_FOR_VERSION
+)  # as sandbox_exec.py asks
 needs_landlock = pytest.mark.skipif(version < 6, reason="this kernel has no Landlock of Linux 6.12")
 
 
@@ -68,7 +68,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def escaped(directory: Path) -> dict[str, int]:
-    command = confined(
+    command = sandboxed(
         *(*PYTHON, ESCAPED, directory),
         read=[sys.prefix, sys.base_prefix, directory / "lent"],
         write=[directory / "mine", directory / "not there"],
@@ -93,14 +93,14 @@ def test_it_has_no_power_of_root_but_over_files(directory: Path) -> None:
     assert not found["be another"]
     assert not found["change owner"]
     assert not found["change root"]
-    assert found["CapEff"] == found["CapPrm"] == confine.KEPT
+    assert found["CapEff"] == found["CapPrm"] == sandbox_exec.KEPT
     assert found["CapInh"] == 0
 
 
 def test_what_is_not_there_is_told_as_by_a_shell(directory: Path) -> None:
     for program, code, said in (("no-such", 127, "No such file"), (directory, 126, "Permission")):
         told = subprocess.run(
-            confined(program), capture_output=True, text=True, check=False, timeout=60
+            sandboxed(program), capture_output=True, text=True, check=False, timeout=60
         )
         assert (told.returncode, told.stdout) == (code, "")
         assert told.stderr.startswith(f"cannot start {program}: {said}")
@@ -111,7 +111,7 @@ def test_what_is_not_there_is_told_as_by_a_shell(directory: Path) -> None:
 def test_only_who_has_to_connect_can(connect: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         ask = f"import socket; socket.create_connection({server.getsockname()!r}, 5)"
-        command = confined(*PYTHON, ask, read=[sys.prefix, sys.base_prefix], connect=connect)
+        command = sandboxed(*PYTHON, ask, read=[sys.prefix, sys.base_prefix], connect=connect)
         told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (told.returncode == 0) is connect
     assert ("PermissionError" in told.stderr) is not connect
@@ -122,29 +122,29 @@ import sys
 from unittest.mock import patch
 
 sys.path.insert(0, sys.argv[1])
-import confine
+import sandbox_exec
 
-libc = confine.ctypes.CDLL(None, use_errno=True)
+libc = sandbox_exec.ctypes.CDLL(None, use_errno=True)
 
 class Older:
     prctl, capget, capset = libc.prctl, libc.capget, libc.capset
 
     def syscall(self, number, *words):
-        if number == confine.CREATE_RULESET and words[2] == confine.ASK_FOR_VERSION:
+        if number == sandbox_exec.CREATE_RULESET and words[2] == sandbox_exec.ASK_FOR_VERSION:
             return int(sys.argv[2])
         return libc.syscall(number, *words)
 
-with patch.object(confine.ctypes, "CDLL", lambda *_, **__: Older()):
-    confine.main(sys.argv[3:])
+with patch.object(sandbox_exec.ctypes, "CDLL", lambda *_, **__: Older()):
+    sandbox_exec.main(sys.argv[3:])
 """
 
 
 @needs_landlock
 @pytest.mark.parametrize("older", [-1, 0, 1, 2, 3, 4, 5, 6])
 def test_an_older_kernel_is_asked_for_no_more_than_it_has(older: int, directory: Path) -> None:
-    system = [word for path in SYSTEM for word in ("--read", path)]
+    system = [word for path in ALWAYS_READABLE for word in ("--read", path)]
     words = [*system, "--read", str(directory / "lent"), "--", "cat"]
-    place = str(Path(confine.__file__).parent)
+    place = str(Path(sandbox_exec.__file__).parent)
     for name in ("lent", "secret"):
         told = subprocess.run(
             [sys.executable, "-c", OF_AN_OLDER_KERNEL, place, str(older), *words, directory / name],
@@ -169,5 +169,5 @@ def test_what_fails_is_the_program_and_not_what_confines_it(
     script: str, limits: dict[str, float], said: str
 ) -> None:
     with pytest.raises(process.CommandError) as caught:
-        process.run(confined("bash", "-c", script), **{"timeout": 30.0, **limits})
+        process.run(sandboxed("bash", "-c", script), **{"timeout": 30.0, **limits})
     assert caught.value.message == said

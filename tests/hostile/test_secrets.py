@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.component import disks
 from tests.devcloud.stock import make
-from tests.hostile.door import Door
+from tests.hostile.command_line import CommandLine
 from tests.hostile.planted import ADDRESS, SECRET, Watch
-from tests.unit import disks
 
 CONFIG = f"""
 [lock]
@@ -50,25 +50,27 @@ clouds:
 
 
 @pytest.fixture
-def planted(door: Door, monkeypatch: pytest.MonkeyPatch) -> Door:
+def planted(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, f"http:{ADDRESS}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    clouds, secret = door.base / "clouds.yaml", door.base / "secret"
+    clouds, secret = command_line.base / "clouds.yaml", command_line.base / "secret"
     for path, text in ((clouds, CLOUDS), (secret, SECRET)):
         path.write_text(text)
         path.chmod(0o600)
-    door.configure(CONFIG.replace("CLOUDS", str(clouds)).replace("SECRET_FILE", str(secret)))
-    return door
+    command_line.configure(
+        CONFIG.replace("CLOUDS", str(clouds)).replace("SECRET_FILE", str(secret))
+    )
+    return command_line
 
 
-def assert_told_nowhere(door: Door, *said: str) -> None:
+def assert_told_nowhere(command_line: CommandLine, *said: str) -> None:
     for text in said:
         assert SECRET not in text
         assert "planted-user" not in text
     for place in ("state", "cache", "work", "logs", "out"):
-        for path in (door.base / place).rglob("*"):
+        for path in (command_line.base / place).rglob("*"):
             assert SECRET not in str(path)
             if path.is_file():
                 assert SECRET.encode() not in path.read_bytes(), path
@@ -90,7 +92,7 @@ def assert_told_nowhere(door: Door, *said: str) -> None:
     ],
     ids=" ".join,
 )
-def test_commands_tell_no_credentials(planted: Door, words: tuple[str, ...]) -> None:
+def test_commands_tell_no_credentials(planted: CommandLine, words: tuple[str, ...]) -> None:
     outcome = planted.give(*words)
     assert "Traceback" not in outcome.err
     assert_told_nowhere(planted, outcome.out, outcome.err)
@@ -113,14 +115,14 @@ def test_commands_tell_no_credentials(planted: Door, words: tuple[str, ...]) -> 
         f'[notify]\nurl = "x:{ADDRESS}/"',
     ],
 )
-def test_what_is_wrong_is_said_without_credentials(door: Door, wrong: str) -> None:
-    door.configure(wrong)
-    outcome = door.give("run-once")
+def test_what_is_wrong_is_said_without_credentials(command_line: CommandLine, wrong: str) -> None:
+    command_line.configure(wrong)
+    outcome = command_line.give("run-once")
     assert outcome.code != 0
-    assert_told_nowhere(door, outcome.out, outcome.err)
+    assert_told_nowhere(command_line, outcome.out, outcome.err)
 
 
-def test_a_failed_run_is_kept_without_credentials(planted: Door) -> None:
+def test_a_failed_run_is_kept_without_credentials(planted: CommandLine) -> None:
     # Without the lock server a run gets further: to the mirror, and to whom is told of it.
     text = planted.config.read_text()
     before, _, after = text.partition("[lock]")
@@ -142,7 +144,7 @@ grep -rh 127.0.0.1:9 /etc/apt/sources.list* || true
 
 
 @pytest.mark.slow
-def test_a_real_build_leaves_no_credentials(planted: Door) -> None:
+def test_a_real_build_leaves_no_credentials(planted: CommandLine) -> None:
     elements = planted.base / "elements"
     for name in ("amphora", "amphora-agent-distro"):
         (elements / name).mkdir(parents=True)

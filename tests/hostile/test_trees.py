@@ -15,15 +15,15 @@ import pytest
 
 from retrofit.dib.supervise import DROPPED
 from retrofit.errors import RetrofitError
-from retrofit.verify.mounting import exposed
+from retrofit.verify.mounting import mounted_image
 from retrofit.verify.tree import Tree
+from tests.component import disks
+from tests.component.disks import MIB
+from tests.component.elements.element_scripts import ELEMENTS, run
 from tests.hostile import disks as hostile
+from tests.hostile.command_line import CommandLine
 from tests.hostile.disks import ROOT_AT, debugfs
-from tests.hostile.door import Door
-from tests.hostile.victim import assert_untouched
-from tests.unit import disks
-from tests.unit.disks import MIB
-from tests.unit.element_scripts import ELEMENTS, run
+from tests.hostile.protected_directory import assert_untouched
 
 COPY = ELEMENTS / "stock-image/root.d/05-stock-image-copy"
 ROOT_SIZE = hostile.SIZE - 13 * MIB
@@ -31,43 +31,53 @@ DEPTH = 3000
 """Deeper than Python recurses, and than a path can name."""
 
 LINKS = {
-    "etc": ("symlink etc {victim}",),
-    "var/log": ("mkdir var", "cd var", "symlink log {victim}"),
-    "var/lib/cloud": ("mkdir var", "mkdir var/lib", "cd var/lib", "symlink cloud {victim}"),
-    "tmp": ("symlink tmp {victim}",),
-    "etc/resolv.conf.ORIG": ("mkdir etc", "cd etc", "symlink resolv.conf.ORIG {victim}/file"),
-    "boot": ("symlink boot {victim}",),
-    "usr/sbin": ("cd usr", "symlink sbin {victim}"),
-    "sbin": ("symlink sbin ../../../../../../../../../../../..{victim}",),
-    "root/.cache": ("mkdir root", "cd root", "symlink .cache {victim}"),
-    "etc/apt": ("mkdir etc", "symlink one {victim}", "cd etc", "symlink apt ../one"),
-    "etc/machine-id": ("mkdir etc", "cd etc", "symlink machine-id {victim}/file"),
-    "etc/fstab.stock": ("mkdir etc", "cd etc", "symlink fstab.stock {victim}/file"),
+    "etc": ("symlink etc {protected_directory}",),
+    "var/log": ("mkdir var", "cd var", "symlink log {protected_directory}"),
+    "var/lib/cloud": (
+        "mkdir var",
+        "mkdir var/lib",
+        "cd var/lib",
+        "symlink cloud {protected_directory}",
+    ),
+    "tmp": ("symlink tmp {protected_directory}",),
+    "etc/resolv.conf.ORIG": (
+        "mkdir etc",
+        "cd etc",
+        "symlink resolv.conf.ORIG {protected_directory}/file",
+    ),
+    "boot": ("symlink boot {protected_directory}",),
+    "usr/sbin": ("cd usr", "symlink sbin {protected_directory}"),
+    "sbin": ("symlink sbin ../../../../../../../../../../../..{protected_directory}",),
+    "root/.cache": ("mkdir root", "cd root", "symlink .cache {protected_directory}"),
+    "etc/apt": ("mkdir etc", "symlink one {protected_directory}", "cd etc", "symlink apt ../one"),
+    "etc/machine-id": ("mkdir etc", "cd etc", "symlink machine-id {protected_directory}/file"),
+    "etc/fstab.stock": ("mkdir etc", "cd etc", "symlink fstab.stock {protected_directory}/file"),
     "usr/sbin/policy-rc.d": (
         "mkdir usr/sbin",
         "cd usr/sbin",
-        "symlink policy-rc.d {victim}/file",
+        "symlink policy-rc.d {protected_directory}/file",
     ),
 }
 PASSED_BY = {
     "etc/dib-manifests/dib_environment": ("mkdir etc", "mkdir etc/dib-manifests",
-        "cd etc/dib-manifests", "symlink dib_environment {victim}/file"),
+        "cd etc/dib-manifests", "symlink dib_environment {protected_directory}/file"),
     "etc/dib-manifests/a /file": ("mkdir etc", "mkdir etc/dib-manifests", "cd etc/dib-manifests",
-        'mkdir "a "', 'cd "a "', "symlink file {victim}/file"),
-    "etc/dib-manifests": ("mkdir etc", "cd etc", "symlink dib-manifests {victim}"),
+        'mkdir "a "', 'cd "a "', "symlink file {protected_directory}/file"),
+    "etc/dib-manifests": ("mkdir etc", "cd etc", "symlink dib-manifests {protected_directory}"),
     "usr/share/pkg-map/amphora-agent-distro": ("mkdir usr/share", "mkdir usr/share/pkg-map",
-        "cd usr/share/pkg-map", "symlink amphora-agent-distro {victim}/file"),
+        "cd usr/share/pkg-map", "symlink amphora-agent-distro {protected_directory}/file"),
     "usr/share/svc-map/services": ("mkdir usr/share", "mkdir usr/share/svc-map",
-        "cd usr/share/svc-map", "symlink services {victim}/file"),
-    "lib/diskimage-builder": ("mkdir lib", "cd lib", "symlink diskimage-builder {victim}"),
+        "cd usr/share/svc-map", "symlink services {protected_directory}/file"),
+    "lib/diskimage-builder": (
+        "mkdir lib", "cd lib", "symlink diskimage-builder {protected_directory}"),
     "var/lib/stock-archive/ca-bundle.pem": ("mkdir var", "mkdir var/lib",
         "mkdir var/lib/stock-archive", "cd var/lib/stock-archive",
-        "symlink ca-bundle.pem {victim}/file"),
+        "symlink ca-bundle.pem {protected_directory}/file"),
     "var/lib/stock-archive": ("mkdir var", "mkdir var/lib", "cd var/lib",
-        "symlink stock-archive {victim}"),
+        "symlink stock-archive {protected_directory}"),
     "var/lib/amphora-agent-pypi/uv": ("mkdir var", "mkdir var/lib",
         "mkdir var/lib/amphora-agent-pypi", "cd var/lib/amphora-agent-pypi",
-        "symlink uv {victim}/file"),
+        "symlink uv {protected_directory}/file"),
 }  # fmt: skip
 """What a build makes anew, and what of the source has a name in its way."""
 OTHERS = {
@@ -103,16 +113,19 @@ def copied(
 
 @pytest.mark.parametrize("path", LINKS)
 def test_a_link_out_of_the_tree_is_refused_by_its_name(
-    source: Path, victim: Path, tmp_path: Path, path: str
+    source: Path, protected_directory: Path, tmp_path: Path, path: str
 ) -> None:
-    debugfs(source, *(request.format(victim=victim) for request in LINKS[path]))
+    debugfs(
+        source,
+        *(request.format(protected_directory=protected_directory) for request in LINKS[path]),
+    )
     done = copied(source, tmp_path / "tree")
     assert done.returncode == 1
     told = [line for line in done.stdout.splitlines() if line.startswith("ERROR: ")]
     assert len(told) == 1
     assert f"/{path.split('/', maxsplit=1)[0]}" in told[0]
     assert "out of its own tree" in told[0]
-    assert_untouched(victim)
+    assert_untouched(protected_directory)
 
 
 @pytest.mark.parametrize("what", OTHERS)
@@ -127,18 +140,26 @@ def test_what_is_neither_file_nor_directory_is_refused(
 
 @pytest.mark.parametrize("path", PASSED_BY)
 def test_what_a_build_makes_anew_is_not_the_source_s(
-    source: Path, victim: Path, tmp_path: Path, path: str
+    source: Path, protected_directory: Path, tmp_path: Path, path: str
 ) -> None:
-    debugfs(source, *(request.format(victim=victim) for request in PASSED_BY[path]))
+    debugfs(
+        source,
+        *(request.format(protected_directory=protected_directory) for request in PASSED_BY[path]),
+    )
     done = copied(source, tmp_path / "tree")
     assert done.returncode == 0, done.stdout + done.stderr
     assert not os.path.lexists(tmp_path / "tree" / path)
-    assert_untouched(victim)
+    assert_untouched(protected_directory)
 
 
-def test_setting_up_put_those_there(source: Path, victim: Path, tmp_path: Path) -> None:
+def test_setting_up_put_those_there(
+    source: Path, protected_directory: Path, tmp_path: Path
+) -> None:
     for requests in PASSED_BY.values():
-        debugfs(source, *(request.format(victim=victim) for request in requests))
+        debugfs(
+            source,
+            *(request.format(protected_directory=protected_directory) for request in requests),
+        )
     with mounted(source, tmp_path / "at") as root:
         # Of two that exclude each other the first is there.
         missing = [path for path in PASSED_BY if not os.path.lexists(root / path)]
@@ -146,13 +167,13 @@ def test_setting_up_put_those_there(source: Path, victim: Path, tmp_path: Path) 
 
 
 def test_a_key_of_the_build_s_overwrites_no_file_of_the_host(
-    source: Path, victim: Path, tmp_path: Path
+    source: Path, protected_directory: Path, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "own.gpg").write_text("key")
     debugfs(source, "mkdir etc", "mkdir etc/apt", "mkdir etc/apt/trusted.gpg.d",
-            "cd etc/apt/trusted.gpg.d", f"symlink own.gpg {victim}/file")  # fmt: skip
+            "cd etc/apt/trusted.gpg.d", f"symlink own.gpg {protected_directory}/file")  # fmt: skip
     done = copied(source, tmp_path / "tree", DIB_ADD_APT_KEYS=str(keys))
     assert done.returncode == 1
     assert "/etc/apt/trusted.gpg.d/own.gpg leads to" in done.stdout
@@ -165,16 +186,18 @@ class TestSeparateBoot:
     def disk(self, tmp_path: Path) -> Path:
         return disks.noble(tmp_path / "noble.img", size=64 * MIB)
 
-    def test_links_beneath_it_lead_nowhere(self, disk: Path, victim: Path, tmp_path: Path) -> None:
-        debugfs(disk, "mkdir boot", "cd boot", f"symlink config-6.8 {victim}/file",
-                f"symlink grub {victim}", at=28 * MIB)  # fmt: skip
+    def test_links_beneath_it_lead_nowhere(
+        self, disk: Path, protected_directory: Path, tmp_path: Path
+    ) -> None:
+        debugfs(disk, "mkdir boot", "cd boot", f"symlink config-6.8 {protected_directory}/file",
+                f"symlink grub {protected_directory}", at=28 * MIB)  # fmt: skip
         config = tmp_path / "config"
         config.write_text("of BOOT")
         debugfs(disk, f"write {config} config-6.8", "mkdir grub", "cd grub",
                 f"write {config} grub.cfg", at=12 * MIB)  # fmt: skip
         done = copied(disk, tmp_path / "tree", filesystems=ROOT_AND_BOOT)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert_untouched(victim)
+        assert_untouched(protected_directory)
         for name in ("config-6.8", "grub/grub.cfg"):
             found = tmp_path / "tree/boot" / name
             assert not found.is_symlink()
@@ -233,21 +256,26 @@ def fill_with_traps(source: Path, at: Path) -> None:
 
 
 def test_a_build_of_a_tree_that_leads_out_ends_with_its_path(
-    door: Door, source: Path, victim: Path
+    command_line: CommandLine, source: Path, protected_directory: Path
 ) -> None:
-    debugfs(source, "mkdir var", "cd var", f"symlink log {victim}")
-    outcome = door.build(source)
+    debugfs(source, "mkdir var", "cd var", f"symlink log {protected_directory}")
+    outcome = command_line.build(source)
     assert outcome.code == 5
-    assert f"the source's /var/log leads to {victim}, out of its own tree" in outcome.err
-    assert_untouched(victim)
-    door.assert_nothing_left()
+    assert (
+        f"the source's /var/log leads to {protected_directory}, out of its own tree" in outcome.err
+    )
+    assert_untouched(protected_directory)
+    command_line.assert_nothing_left()
 
 
 def test_programs_of_an_image_get_no_capability_that_a_build_does_not_need(tmp_path: Path) -> None:
     told = tmp_path / "status"
+    environment = tmp_path / "environment"
+    environment.write_text(f"PATH={os.environ['PATH']}")
     with subprocess.Popen(
         ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
          sys.executable, "-m", "retrofit.dib.supervise", tmp_path / "lock", "5",
+         environment,
          "sh", "-c", f"cat /proc/self/status > {told}"],
         stdin=subprocess.PIPE,
     ) as build:  # fmt: skip
@@ -261,38 +289,38 @@ def test_programs_of_an_image_get_no_capability_that_a_build_does_not_need(tmp_p
 
 @pytest.mark.slow
 def test_a_build_of_a_tree_full_of_traps_leaves_nothing(
-    door: Door, source: Path, tmp_path: Path
+    command_line: CommandLine, source: Path, tmp_path: Path
 ) -> None:
-    door.configure("[build]\ntmpfs = false\n")
+    command_line.configure("[build]\ntmpfs = false\n")
     fill_with_traps(source, tmp_path / "filled")
-    outcome = door.build(source)
+    outcome = command_line.build(source)
     # cp(1) comes as far as a path can name.
     assert outcome.code == 5
     assert "05-stock-image-copy" in outcome.err
     assert len(outcome.err) < 32 * 1024, "names of the image must not drown the message"
-    door.assert_nothing_left()
-    assert list((door.base / "work/files").iterdir()) == []
+    command_line.assert_nothing_left()
+    assert list((command_line.base / "work/files").iterdir()) == []
 
 
 class TestLookingInside:
     """Verification mounts what it examines, and reads it."""
 
     def test_nothing_is_mounted_over_what_the_image_links_to(
-        self, tmp_path: Path, victim: Path
+        self, tmp_path: Path, protected_directory: Path
     ) -> None:
         disk = disks.noble(tmp_path / "noble.img", size=64 * MIB)
         device = f"{disk}?offset={28 * MIB}"
-        disks.run("debugfs", "-w", "-R", f"symlink boot {victim}", device)
-        with pytest.raises(RetrofitError, match=r"/boot of .* is no directory") as refused:  # noqa: SIM117
-            with exposed(disk, "raw", tmp_path / "work"):
+        disks.run("debugfs", "-w", "-R", f"symlink boot {protected_directory}", device)
+        with pytest.raises(RetrofitError, match=r"/boot of .* is not a directory") as refused:  # noqa: SIM117
+            with mounted_image(disk, "raw", tmp_path / "work"):
                 pytest.fail("it was mounted")
         assert refused.value.exit_code == 6
-        assert_untouched(victim)
+        assert_untouched(protected_directory)
         mounts = Path("/proc/self/mountinfo").read_text()
         assert str(tmp_path) not in mounts
 
     def test_mounts_give_no_rights(self, source: Path, tmp_path: Path) -> None:
-        with exposed(source, "raw", tmp_path / "work") as image:
+        with mounted_image(source, "raw", tmp_path / "work") as image:
             options = next(
                 line.split()[5]
                 for line in Path("/proc/self/mountinfo").read_text().splitlines()
@@ -320,7 +348,7 @@ class TestLookingInside:
             file.truncate(1 << 40)
         tree = Tree(tmp_path)
         assert len(tree.text("/status") or "") == 4 * MIB
-        with pytest.raises(OSError, match="too long"):
+        with pytest.raises(OSError, match="longer than any"):
             tree.text_whole("/status")
 
     def test_a_deep_tree_ends_with_an_error_that_a_check_reports(self, tmp_path: Path) -> None:
@@ -330,19 +358,19 @@ class TestLookingInside:
         subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
 
     def test_an_image_whose_package_list_is_a_trap_fails_verification(
-        self, door: Door, source: Path
+        self, command_line: CommandLine, source: Path
     ) -> None:
-        door.configure('[verify]\nlevel = "offline"\n')
+        command_line.configure('[verify]\nlevel = "offline"\n')
         debugfs(source, "mkdir var", "mkdir var/lib", "mkdir var/lib/dpkg", "cd var/lib/dpkg",
                 "mknod empty p", f"write {source.with_suffix('.none')} status")  # fmt: skip
-        with mounted(source, door.base / "at") as root, (root / "var/lib/dpkg/status").open(
+        with mounted(source, command_line.base / "at") as root, (root / "var/lib/dpkg/status").open(
             "wb"
         ) as status:  # fmt: skip
             status.truncate(1 << 33)
-        outcome = door.give("verify", source)
+        outcome = command_line.give("verify", source)
         assert outcome.code == 6, outcome.err
         assert "Traceback" not in outcome.err
-        door.assert_nothing_left()
+        command_line.assert_nothing_left()
 
 
 def test_setting_up_is_of_use(source: Path, tmp_path: Path) -> None:

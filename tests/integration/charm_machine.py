@@ -45,11 +45,12 @@ if name == "pip":
         assert not word.endswith(".whl") or os.path.isfile(word), word
 if name == "systemctl":
     if words[0] == "is-enabled":
-        sys.exit(0 if os.path.exists(path("enabled")) else 1)
+        sys.exit(0 if os.path.exists(path("enabled-" + words[-1])) else 1)
     if words[0] == "disable":
-        os.unlink(path("enabled"))
+        os.unlink(path("enabled-" + words[-1]))
 if name == "retrofit-scheduler" and "--enable" in words:
-    open(path("enabled"), "w").close()
+    timer = "retrofit-rollover.timer" if "--rollover" in words else "retrofit.timer"
+    open(path("enabled-" + timer), "w").close()
 if name == "retrofit" and words[:2] == ["config", "check"]:
     with open(os.environ["RETROFIT_CONFIG"]) as file:
         shutil.copyfile(file.name, path("checked.toml"))
@@ -90,8 +91,13 @@ class Machine:
 
     @property
     def scheduled(self) -> bool:
-        """Say whether the timer is enabled."""
-        return (self.directory / "enabled").exists()
+        """Say whether the timer of runs is enabled."""
+        return (self.directory / "enabled-retrofit.timer").exists()
+
+    @property
+    def rolls_over(self) -> bool:
+        """Say whether the timer of rollovers is enabled."""
+        return (self.directory / "enabled-retrofit-rollover.timer").exists()
 
     def answer(self, program: str, words: str, **given: Any) -> None:
         """Have a program answer with stdout, stderr, exit_code to words that begin so."""

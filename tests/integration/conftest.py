@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from retrofit.produce.preflight import verification
+from retrofit.produce.preflight.verification import _start_on_kvm as start_on_kvm
+from retrofit.system.process import CommandError
+from retrofit.verify.boot.machine import Platform
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.octavia import ImageManager
-from tests.integration.stage import Stage
+from tests.integration.harness import CloudHarness
 
 
 @pytest.fixture(scope="session")
@@ -19,34 +24,47 @@ def image_manager(devcloud: Devcloud) -> Iterator[ImageManager]:
         yield manager
 
 
+@cache
+def _of_kvm(platform: Platform) -> str | CommandError | None:
+    try:
+        return start_on_kvm(platform)
+    except CommandError as error:
+        return error
+
+
+@pytest.fixture(autouse=True)
+def kvm_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try once what KVM is worth here, which takes seconds; each run would before it builds."""
+
+    def known(platform: Platform) -> str | None:
+        found = _of_kvm(platform)
+        if isinstance(found, CommandError):
+            raise found
+        return found
+
+    monkeypatch.setattr(verification, "_start_on_kvm", known)
+
+
 @pytest.fixture
-def stage(
+def harness(
     clean_glance: Devcloud,
     image_manager: ImageManager,
     tmp_path: Path,
     tiny_image: Callable[..., Path],
-) -> Stage:
+) -> CloudHarness:
     """An empty Glance, and the command line pointed at it."""
-    return Stage(
+    return CloudHarness(
         site=clean_glance, manager=image_manager, directory=tmp_path, make_image=tiny_image
     )
 
 
 @pytest.fixture
-def publish(clean_glance: Devcloud, tiny_image: Callable[..., Path]) -> Callable[[str], str]:
-    """Put a stock image into Glance, as the synchroniser does."""
+def harness_at(
+    tmp_path: Path, tiny_image: Callable[..., Path]
+) -> Callable[[Devcloud], CloudHarness]:
+    """The harness for a cloud that a test made itself."""
 
-    def publish(version: str) -> str:
-        return str(
-            clean_glance.plant(
-                tiny_image(f"{version}.qcow2"),
-                product_name="com.ubuntu.cloud:server:24.04:amd64",
-                version_name=version,
-                item_name="disk1.img",
-                os_distro="ubuntu",
-                os_version="24.04",
-                architecture="x86_64",
-            )
-        )
+    def at(site: Devcloud) -> CloudHarness:
+        return CloudHarness(site=site, manager=None, directory=tmp_path, make_image=tiny_image)
 
-    return publish
+    return at

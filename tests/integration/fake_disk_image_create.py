@@ -36,7 +36,7 @@ mv "$DIB_STOCK_DISK" "$2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandIn:
+class FakeDiskImageCreate:
     """The directory of its commands, and what it recorded of its last run."""
 
     tools: Path
@@ -63,9 +63,9 @@ class StandIn:
         return [line for line in found if str(self.tools) in line]
 
 
-def stand_in(directory: Path) -> StandIn:
+def fake_disk_image_create(directory: Path) -> FakeDiskImageCreate:
     """Put one into a directory, with nothing more to do than to leave the disk as the image."""
-    made = StandIn(tools=directory / "tools", record=directory / "record")
+    made = FakeDiskImageCreate(tools=directory / "tools", record=directory / "record")
     made.tools.mkdir()
     made.record.mkdir()
     made.python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')

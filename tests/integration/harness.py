@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
+import secrets
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -20,48 +21,41 @@ from typing import Any
 import pytest
 import structlog
 
-from retrofit import pipeline
+from retrofit.build.recipe import recipe_for
 from retrofit.cli import main
 from retrofit.cloud import Glance
-from retrofit.config import BuildSettings
-from retrofit.dib import recipe_for
+from retrofit.config import BuildSettings, Settings, Target
+from retrofit.config.file import load
+from retrofit.model import Image
+from retrofit.operations import run
+from retrofit.plan import Identity
+from retrofit.runs.report import RunReport
+from retrofit.system.digests import ends_of
+from tests.answers import Answer
 from tests.devcloud.files import make_tiny
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.glance_rows import GlanceRows
 from tests.devcloud.octavia import ImageManager, NoAmphoraImageError
-from tests.integration.workshop import Workshop
+from tests.integration.fake_builder import FakeBuilder
 
 TAG = "octavia-amphora"
 CHARM_TAG = "octavia-diskimage-retrofit"
 PRODUCT = "com.ubuntu.cloud:server:24.04:amd64"
-RETENTION_AT_ONCE = "[publish]\nretire_after = 0\nretire_unasked_after = 0\n"
+NOT_FRESH = "[freshness]\ncheck = false\n"
+RETENTION_AT_ONCE = "[publish]\nretire_after = 0\nretire_after_unknown = 0\n"
 
 
 class Killed(BaseException):
     """The end of a process that nothing could be done about."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a command answered, told, and ended with."""
-
-    words: tuple[str, ...]
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def document(self) -> Any:
-        """What was printed with `-o json`."""
-        return json.loads(self.stdout)
-
-
 @dataclass(kw_only=True)
-class Stage:
+class CloudHarness:
     """One cloud, one directory of a machine, and what may be done with both."""
 
     site: Devcloud
-    manager: ImageManager
+    manager: ImageManager | None
+    """Octavia's own driver; None where no test asks it."""
     directory: Path
     make_image: Callable[..., Path]
     toml: str = RETENTION_AT_ONCE
@@ -70,14 +64,16 @@ class Stage:
     """Instead of the cloud's own."""
     cloud_toml: str = ""
     """Further settings of `[cloud]`."""
+    freshness_toml: str = NOT_FRESH
+    """The images of most tests have no packages."""
     machine: str = "a"
     """Machines share the cloud and nothing on disk."""
     tags: dict[str, str] = field(default_factory=dict)
     """Tags of targets that have another one than the usual."""
-    workshop: Workshop = field(init=False)
+    fake_builder: FakeBuilder = field(init=False)
 
     def __post_init__(self) -> None:
-        self.workshop = Workshop(self.make_image)
+        self.fake_builder = FakeBuilder(self.make_image)
 
     @cached_property
     def rows(self) -> GlanceRows:
@@ -111,11 +107,27 @@ class Stage:
             self.cloud_toml,
             "[paths]",
             *(f'{name} = "{self.path(name)}"' for name in ("state", "cache", "work", "logs")),
+            self.freshness_toml,
             self.toml,
         ]
         file = self.directory / f"{self.machine}.toml"
         file.write_text("\n".join(lines))
         return file
+
+    @property
+    def cloud(self) -> dict[str, Any]:
+        """The section `[cloud]` for a machine that is not this one."""
+        return {"name": self.account, "clouds_yaml": self.site.clouds_yaml}
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the configuration gives now."""
+        return load(self.config)
+
+    @property
+    def glance(self) -> Glance:
+        """retrofit's own client, with the account of the configuration."""
+        return Glance.connect(self.settings.targets[0].cloud)
 
     def path(self, name: str) -> Path:
         """One of this machine's directories, by its setting."""
@@ -129,7 +141,7 @@ class Stage:
         stdout, stderr = io.StringIO(), io.StringIO()
         code: Any = None
         doubles = partial(
-            pipeline.run_targets, build=self.workshop.build, verify=self.workshop.verify
+            run.run_targets, build=self.fake_builder.build, verify=self.fake_builder.verify
         )
         with (
             pytest.MonkeyPatch.context() as patched,
@@ -139,7 +151,7 @@ class Stage:
         ):
             patched.setattr(sys, "argv", ["retrofit", "--config", str(self.config), *words])
             patched.setattr(sys, "stdin", nothing)
-            patched.setattr(pipeline, "run_targets", doubles)
+            patched.setattr(run, "run_targets", doubles)
             try:
                 main()
             except SystemExit as end:
@@ -156,6 +168,25 @@ class Stage:
         if exit_code is not None:
             assert answer.exit_code == exit_code, answer
         return answer
+
+    def run(self, target: Target | None = None, **options: Any) -> RunReport:
+        """Run the pipeline once, for a target of the configuration or the one that is given.
+
+        For tests that reach below the commands. `options` are those of `run_once`.
+        """
+        doubles = {"build": self.fake_builder.build, "verify": self.fake_builder.verify}
+        settings = self.settings
+        if target is not None:
+            settings = settings.model_copy(update={"targets": (target,)})
+        return run.run_once(settings.targets[0], settings, **doubles | options)
+
+    def amphorae(self, target: str = "default") -> list[Image]:
+        """The images of a target, as retrofit reads them."""
+        return self.glance.list({"retrofit_target": target})
+
+    def nothing_left(self, target: str = "default") -> bool:
+        """Return True if no run left a work directory."""
+        return not any((self.path("work") / target).iterdir())
 
     def act(self, *words: str, exit_code: int | None = 0) -> Any:
         """Do something that changes images, and see Octavia take the image that is reported.
@@ -226,10 +257,11 @@ class Stage:
 
     def everything(self) -> dict[str, Any]:
         """All that Glance knows of every image but when it was last looked at."""
-        return {image["id"]: image for image in self.site.images(self.site.admin_cloud)}
+        return {image["id"]: image for image in self.site.records(self.site.admin_cloud)}
 
     def octavia(self, tag: str = TAG, *, owner: bool = True) -> str | None:
         """The image that Octavia's own driver returns; None where it finds none."""
+        assert self.manager is not None
         try:
             return self.manager.answer(tag=tag, owner=self.project if owner else None)
         except NoAmphoraImageError:
@@ -272,8 +304,21 @@ class Stage:
         given = {key: value for key, value in attributes.items() if value is not None}
         return self.site.plant(file or self._bytes, cloud=account or self.site.sync_cloud, **given)
 
+    def identity(self, image_id: str, *, target: str = "default", tag: str = TAG) -> dict[str, str]:
+        """The properties by which an image of this project names itself."""
+        named = Identity(project_id=self.project, target=target, tag=tag)
+        return {"id": image_id, **named.properties_of(image_id)}
+
     def amphora(self, version: str, *, days: float = 0, **changed: Any) -> str:
         """Put an amphora image into Glance as a run of `days` ago left it, not promoted yet."""
+        target = changed.get("retrofit_target", "default")
+        tag = self.tags.get(target) or next(iter(changed.get("tags") or ()), TAG)
+        named = self.identity(str(uuid.uuid4()), target=target, tag=tag)
+        run_id = f"20260901T000000Z-{secrets.token_hex(3)}"
+        return self.of_0_1_0(version, days=days, **{**named, "retrofit_run_id": run_id, **changed})
+
+    def of_0_1_0(self, version: str, *, days: float = 0, **changed: Any) -> str:
+        """Put an amphora image into Glance as 0.1.0 left it: it does not name itself."""
         source_hash = self._hash_of(self._bytes)
         attributes = {
             "name": f"amphora-haproxy-x86_64-ubuntu-24.04-{version}",
@@ -290,8 +335,10 @@ class Stage:
             "retrofit_source_id": "00000000-0000-4000-8000-000000000000",
             "retrofit_source_hash": source_hash,
             "retrofit_image_hash": source_hash,
-            "retrofit_verified_at": "2026-09-01T00:00:00+00:00",
-            "retrofit_verification": "boot-tcg",
+            "retrofit_image_ends": ends_of(self._bytes),
+            "retrofit_read_at": days_ago(0).isoformat(),
+            "retrofit_verified_at": days_ago(days).isoformat(),
+            "retrofit_verification": "full-tcg",
             **changed,
         }
         given = {key: value for key, value in attributes.items() if value is not None}

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.answering import answering
+
 
 class Receiver:
     """Records every request; `behave` is `take`, `stall`, `drip`, or the status to refuse with."""
@@ -66,12 +68,8 @@ class Receiver:
 def receiving() -> Iterator[Receiver]:
     """Have a receiver for the length of the block."""
     receiver = Receiver()
-    thread = threading.Thread(target=receiver.server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.woken.set()
-        receiver.server.shutdown()
-        receiver.server.server_close()
-        thread.join(5)
+    with receiver.server, answering(receiver.server):
+        try:
+            yield receiver
+        finally:
+            receiver.woken.set()

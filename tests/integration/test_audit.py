@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from tests.devcloud.octavia_api import Octavia
-from tests.integration.stage import RETENTION_AT_ONCE, TAG, Stage
+from tests.integration.harness import RETENTION_AT_ONCE, TAG, CloudHarness
 
 ASKING = '[octavia]\ncloud = "demo-admin"\n'
 """Octavia answers administrators; retrofit's own user is none."""
 
 
 @pytest.fixture
-def asking(stage: Stage, running_octavia: Octavia) -> Stage:
-    stage.toml = RETENTION_AT_ONCE + ASKING
-    return stage
+def asking(harness: CloudHarness, running_octavia: Octavia) -> CloudHarness:
+    harness.toml = RETENTION_AT_ONCE + ASKING
+    return harness
 
 
 def amphora(load_balancer: str | None, image: str | None, **fields: Any) -> dict[str, Any]:
@@ -25,12 +25,12 @@ def amphora(load_balancer: str | None, image: str | None, **fields: Any) -> dict
     return {"id": str(uuid.uuid4()), "created_at": "2026-01-01T00:00:00", **row, **fields}
 
 
-def failovers(stage: Stage) -> list[str]:
-    return [each["id"] for each in stage.read("audit")["failover"]]
+def failovers(harness: CloudHarness) -> list[str]:
+    return [each["id"] for each in harness.read("audit")["failover"]]
 
 
 def test_lists_what_runs_on_what_and_what_to_fail_over(
-    asking: Stage, running_octavia: Octavia
+    asking: CloudHarness, running_octavia: Octavia
 ) -> None:
     promoted = asking.promoted("20260911", days=10)
     old = asking.former("20260801", days=40)
@@ -62,14 +62,18 @@ def test_lists_what_runs_on_what_and_what_to_fail_over(
         ],
     )
     told = asking.read("audit")
-    assert told["promoted"] == told["octavia_takes"]["image_id"] == asking.octavia() == promoted
+    assert told["promoted"] == told["octavia_image"]["image_id"] == asking.octavia() == promoted
     assert [each["name"] for each in told["failover"]] == ["pair", "gone", "single", "ill", "busy"]
     assert [(each["id"], each["amphorae"], each["load_balancers"]) for each in told["images"]] == [
         (promoted, 2, 2),
         (old, 5, 4),
         (gone, 1, 1),
     ]
-    assert [each["age_days"] for each in told["images"]] == [10.0, 40.0, None]
+    assert [each["age_days"] for each in told["images"]] == [
+        pytest.approx(10.0, abs=0.01),
+        pytest.approx(40.0, abs=0.01),
+        None,
+    ]
     assert [each["id"] for each in told["without_load_balancer"]] == [orphan["id"]]
     (warning,) = told["warnings"]
     assert f"started on image {old}" in warning
@@ -98,21 +102,21 @@ def test_lists_what_runs_on_what_and_what_to_fail_over(
 
 
 def test_shows_what_glance_knows_where_octavia_does_not_tell(
-    stage: Stage, running_octavia: Octavia
+    harness: CloudHarness, running_octavia: Octavia
 ) -> None:
-    promoted = stage.promoted("20260911")
-    told = stage.read("audit")
-    assert told["octavia"]["reason"] == "Octavia does not answer these credentials"
+    promoted = harness.promoted("20260911")
+    told = harness.read("audit")
+    assert told["octavia"]["reason"] == "Octavia refuses these credentials"
     assert (told["promoted"], told["failover"]) == (promoted, None)
-    stage.toml = '[octavia]\nask = "require"\n'
-    required = stage.retrofit("audit", exit_code=3)
+    harness.toml = '[octavia]\nquery = "require"\n'
+    required = harness.retrofit("audit", exit_code=3)
     assert promoted in required.stdout
-    assert "error: cannot list amphorae: Octavia does not answer" in required.stderr
+    assert "error: cannot list amphorae: Octavia refuses" in required.stderr
     assert "octavia.cloud" in required.stderr
 
 
 def test_a_failover_moves_to_the_promoted_image_and_after_a_rollback_to_the_older_one(
-    asking: Stage, running_octavia: Octavia
+    asking: CloudHarness, running_octavia: Octavia
 ) -> None:
     older = asking.promoted("20260801", days=2)
     pair = running_octavia.create_flavor("pairs", '{"loadbalancer_topology": "ACTIVE_STANDBY"}')
@@ -140,7 +144,7 @@ def test_a_failover_moves_to_the_promoted_image_and_after_a_rollback_to_the_olde
 
 
 def test_two_targets_of_one_cloud_each_move_their_own(
-    asking: Stage, running_octavia: Octavia
+    asking: CloudHarness, running_octavia: Octavia
 ) -> None:
     asking.toml = f'{ASKING}[target.default]\n[target.second.publish]\ntag = "second"\n'
     mine, other = asking.promoted("20260911", days=1), asking.former("20260801", days=3)
@@ -161,7 +165,7 @@ def test_two_targets_of_one_cloud_each_move_their_own(
 
 
 def test_an_image_that_only_a_later_page_shows_is_not_retired(
-    asking: Stage, running_octavia: Octavia
+    asking: CloudHarness, running_octavia: Octavia
 ) -> None:
     asking.toml = f"{RETENTION_AT_ONCE}keep = 1\n{ASKING}"
     used, unused = asking.former("20260701", days=30), asking.former("20260801", days=20)

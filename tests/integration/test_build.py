@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,17 +19,28 @@ from typing import Any
 
 import pytest
 
-from retrofit import process
+from retrofit.build import build as build_module
+from retrofit.build import command
+from retrofit.build.build import build
+from retrofit.build.recipe import Recipe
+from retrofit.build.request import BuildRequest
+from retrofit.build.work_directory import (
+    loop_devices,
+    mount_points,
+    remove_leftovers,
+    work_directory,
+)
 from retrofit.config import BuildSettings
-from retrofit.dib import build
-from retrofit.dib.recipe import Recipe
-from retrofit.dib.work_directory import loop_devices, mount_points, sweep, work_directory
 from retrofit.errors import BuildError, SourceError
 from retrofit.model import BuiltImage
-from tests.integration.stand_in import StandIn, stand_in
-from tests.unit import disks
-from tests.unit.disks import MIB
+from retrofit.produce.preflight import machine
+from retrofit.system import logged_process
+from tests.component import disks
+from tests.component.disks import MIB
+from tests.integration.fake_disk_image_create import FakeDiskImageCreate, fake_disk_image_create
 
+RUN = "20261101T031500Z-0a1b2c"
+"""A run's directory is known by a name of this form, and by its lock."""
 RECIPE = Recipe(
     wanted=("stock-image", "amphora"),
     elements=(),
@@ -39,19 +51,19 @@ RECIPE = Recipe(
 
 
 @pytest.fixture
-def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    made = stand_in(tmp_path)
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDiskImageCreate:
+    made = fake_disk_image_create(tmp_path)
     monkeypatch.setattr(sys, "executable", str(made.python))
     return made
 
 
 @pytest.fixture
-def record(tool: StandIn) -> Path:
+def record(tool: FakeDiskImageCreate) -> Path:
     return tool.record
 
 
 @pytest.fixture
-def behaves(tool: StandIn) -> Callable[[str], Path]:
+def behaves(tool: FakeDiskImageCreate) -> Callable[[str], Path]:
     """Say what the disk-image-create beside the interpreter does."""
     return tool.behaves
 
@@ -70,13 +82,15 @@ def run(source: Path, work: Path, *, beside: Path | None = None, **options: Any)
     beside = beside or work.parent
     settings = BuildSettings(**{"free_space": 64, **options.pop("settings", {})})
     return build(
-        source,
-        recipe=RECIPE,
-        settings=settings.model_copy(update=options.pop("forced", {})),
-        work_dir=work,
-        cache_dir=beside / "cache",
-        log_file=beside / "logs" / "build.log",
-        **options,
+        BuildRequest(
+            source=source,
+            recipe=RECIPE,
+            settings=settings.model_copy(update=options.pop("forced", {})),
+            work_dir=work,
+            cache_dir=beside / "cache",
+            log_file=beside / "logs" / "build.log",
+            **options,
+        )
     )
 
 
@@ -85,6 +99,20 @@ def assert_nothing_left(work: Path) -> None:
     assert loop_devices(work) == []
     assert [path for path in work.rglob("*") if path.is_file()] == []
     assert not (work / "build").exists()
+
+
+def test_a_table_that_glance_refuses_ends_a_raw_build_before_it_begins(
+    tool: FakeDiskImageCreate, source: Path, work: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd.img"
+    shutil.copyfile(source, odd)
+    with odd.open("r+b") as file:
+        file.seek(446 + 1)
+        file.write(b"\xff\xff\xff")  # start CHS of the protective entry
+    with pytest.raises(SourceError, match="Glance will refuse the image"):
+        run(odd, work, settings={"format": "raw"})
+    assert_nothing_left(work)
+    assert run(odd, work, settings={"format": "qcow2"}).disk_format == "qcow2"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +171,7 @@ def test_environment_is_our_own(
     run(source, work)
     environment = (record / "environment").read_text()
     assert "leaked" not in environment
-    assert f"DIB_STOCK_DISK={work}/build/stock.raw" in environment
+    assert f"DIB_STOCK_DISK={work}/build/source.raw" in environment
     assert "stock-image amphora" in (record / "arguments").read_text()
 
 
@@ -189,7 +217,7 @@ def test_failure_shows_the_lines_that_matter_and_the_log(
     with pytest.raises(BuildError) as caught:
         run(source, work)
     message = caught.value.message
-    assert "disk-image-create failed in install.d/50-x:\n  E: Unable to locate package x" in message
+    assert "disk-image-create failed in install.d/50-x:\n  Unable to locate package x" in message
     assert str(work.with_name("logs") / "build.log") in message
     assert_nothing_left(work)
 
@@ -241,7 +269,7 @@ def test_time_limit_names_where_it_was_and_lets_it_clean_up(
 def test_output_without_end_is_stopped_and_its_log_named(
     behaves: Callable[[str], Path], source: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "MOST_OUTPUT", 2 * MIB)
+    monkeypatch.setattr(logged_process, "MOST_OUTPUT", 2 * MIB)
     behaves("yes 'once more'")
     with pytest.raises(
         BuildError, match=r"stopped in install\.d/50-x: it printed more than 2 MiB"
@@ -282,7 +310,7 @@ PHRASES = (
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_interruption_in_every_phase_leaves_nothing(
-    tool: StandIn, source: Path, work: Path, phrase: str
+    tool: FakeDiskImageCreate, source: Path, work: Path, phrase: str
 ) -> None:
     def progress(said: str, _fraction: float | None) -> None:
         if said == phrase:
@@ -301,7 +329,7 @@ def test_phrases_above_are_all_there_are(behaves: object, source: Path, work: Pa
 
 
 def test_interruption_while_it_runs_waits_for_its_clean_up(
-    tool: StandIn, source: Path, work: Path
+    tool: FakeDiskImageCreate, source: Path, work: Path
 ) -> None:
     tool.behaves(
         "trap 'sleep 1; touch \"$RECORD/cleaned\"; exit 143' TERM; while :; do sleep 0.1; done"
@@ -326,7 +354,7 @@ def test_interruption_while_it_runs_waits_for_its_clean_up(
 
 
 def test_second_interruption_ends_a_build_that_does_not_stop(
-    tool: StandIn, source: Path, work: Path
+    tool: FakeDiskImageCreate, source: Path, work: Path
 ) -> None:
     tool.behaves("trap '' TERM; while :; do sleep 0.1; done")
 
@@ -354,11 +382,12 @@ CHILD = """
 import sys
 from pathlib import Path
 from tests.integration import test_build as test
-from retrofit.dib import plan
-from retrofit.dib.work_directory import work_directory
+from retrofit.build import command
+from retrofit.produce.preflight import machine
+from retrofit.build.work_directory import work_directory
 source, work, beside, within, sys.executable = sys.argv[1:]
-plan.STOP_GRACE = 3
-with work_directory(Path(work), "run-1") as directory:
+command.STOP_GRACE = 3
+with work_directory(Path(work), test.RUN) as directory:
     test.run(Path(source), directory / within, beside=Path(beside))
 """
 
@@ -372,8 +401,8 @@ with work_directory(Path(work), "run-1") as directory:
         ("trap '' TERM; while :; do sleep 0.1; done", "build"),
     ],
 )
-def test_sweep_clears_what_a_killed_run_left(
-    tool: StandIn,
+def test_clears_what_a_killed_run_left(
+    tool: FakeDiskImageCreate,
     source: Path,
     work: Path,
     behaviour: str,
@@ -391,23 +420,24 @@ def test_sweep_clears_what_a_killed_run_left(
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert sweep(work) == [], "the run is alive"
+        assert remove_leftovers(work) == [], "the run is alive"
         assert loop_devices(work)
     finally:
         child.kill()
         child.wait()
-    mourned: list[str] = []
-    swept = sweep(work, mourn=mourned.append)
-    assert swept[-1] == f"directory {work / 'run-1'}"
-    assert mourned == ["run-1"]
+    dead: list[str] = []
+    removed = remove_leftovers(work, on_dead_build=dead.append)
+    assert removed[-1] == f"directory {work / RUN}"
+    assert dead == [RUN]
     assert tool.alive() == []
     assert list(work.iterdir()) == []
     assert_nothing_left(work)
 
 
-def test_sweep_finds_mounts_and_deleted_disks(work: Path) -> None:
-    directory = work / "old"
+def test_finds_mounts_and_deleted_disks(work: Path) -> None:
+    directory = work / RUN
     (directory / "a b").mkdir(parents=True)
+    (directory / ".lock").touch()
     disk = directory / "disk.raw"
     disk.write_bytes(bytes(MIB))
     disks.run("mount", "-t", "tmpfs", "left", directory / "a b")
@@ -415,21 +445,61 @@ def test_sweep_finds_mounts_and_deleted_disks(work: Path) -> None:
     disks.run("mount", "-t", "tmpfs", "left", directory / "a b" / "inner")
     device = disks.run("losetup", "--find", "--show", disk).strip()
     disk.unlink()
-    assert sweep(work) == [
+    assert remove_leftovers(work) == [
         f"mount {directory}/a b/inner",
         f"mount {directory}/a b",
         f"loop device {device} of {disk} (deleted)",
         f"directory {directory}",
     ]
     assert_nothing_left(work)
-    assert sweep(work) == []
-    assert sweep(work / "none") == []
+    assert remove_leftovers(work) == []
+    assert remove_leftovers(work / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "lock"),
+    [
+        ("ubuntu-mirror", False),
+        ("ubuntu-mirror", True),
+        (RUN, False),
+        ("20261101T0300Z-database", True),
+        (".retrofit-new-abcdefgh", False),
+    ],
+)
+def test_leaves_what_has_no_name_or_no_lock_of_ours(work: Path, name: str, lock: bool) -> None:
+    mirror = work / name / "dists"
+    mirror.mkdir(parents=True)
+    (mirror / "Release").write_text("400 GiB")
+    disks.run("mount", "-t", "tmpfs", "foreign", mirror)
+    try:
+        if lock:
+            (work / name / ".lock").touch()
+        assert remove_leftovers(work) == []
+        assert str(mirror) in mount_points(work)
+    finally:
+        disks.run("umount", mirror)
+    assert (mirror / "Release").read_text() == "400 GiB"
+
+
+def test_a_link_in_the_place_of_a_lock_is_none(work: Path) -> None:
+    (work / RUN).mkdir(parents=True)
+    (work / RUN / "kept").touch()
+    (work / RUN / ".lock").symlink_to(work / RUN / "kept")
+    assert remove_leftovers(work) == []
+    assert (work / RUN / "kept").exists()
+
+
+def test_a_removal_that_died_at_its_end_is_completed(work: Path) -> None:
+    (work / RUN).mkdir(parents=True)
+    (work / ".retrofit-new-abcdefgh").mkdir()
+    assert len(remove_leftovers(work)) == 2
+    assert list(work.iterdir()) == []
 
 
 def test_work_directory_is_gone_after_the_block_and_not_shared(work: Path) -> None:
-    with work_directory(work, "run-1") as directory:
+    with work_directory(work, RUN) as directory:
         (directory / "file").touch()
-        with pytest.raises(BuildError, match="already exists"), work_directory(work, "run-1"):
+        with pytest.raises(BuildError, match="already exists"), work_directory(work, RUN):
             pass
     assert list(work.iterdir()) == []
 
@@ -444,8 +514,8 @@ def test_work_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"source_format": "qcow2"}, "is raw, but its record says qcow2"),
-        ({"expected_os": ("debian", "12")}, r"ubuntu 24\.04 \(noble\) inside, but its record says"),
+        ({"source_format": "qcow2"}, "is raw, but its record has qcow2"),
+        ({"expected_os": ("debian", "12")}, r"ubuntu 24\.04 \(noble\) inside, but its record has"),
     ],
 )
 def test_source_that_is_not_what_its_record_says(
@@ -479,7 +549,7 @@ def test_build_that_leaves_no_image_is_a_failure(
     behaves: Callable[[str], Path], source: Path, work: Path
 ) -> None:
     behaves("exit 0")
-    with pytest.raises(BuildError, match="left no image"):
+    with pytest.raises(BuildError, match="without an image"):
         run(source, work)
     assert_nothing_left(work)
 
@@ -505,10 +575,125 @@ def test_two_builds_in_one_directory_are_kept_apart(
     assert (work / "build").exists()
 
 
-def test_supervisor_refuses_to_signal_the_whole_machine() -> None:
+def test_supervisor_refuses_to_signal_the_whole_machine(tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    environment.touch()
     done = subprocess.run(
-        [sys.executable, "-m", "retrofit.dib.supervise", os.devnull, "1", "true"],
+        [sys.executable, "-m", "retrofit.dib.supervise", os.devnull, "1", environment, "true"],
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode != 0
     assert "process 1" in done.stderr
+    assert environment.exists()  # nothing was done before it refused
+
+
+SUDO_RS = """#!/bin/sh
+# A stand-in for sudo-rs: -E is not supported, which it says, and goes on without the environment.
+while :; do
+    case "$1" in
+        -E | --preserve-env) echo "sudo: $1 is not supported" >&2; shift ;;
+        -n) shift ;;
+        *) break ;;
+    esac
+done
+echo "$*" >> RECORD/sudo
+exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"
+"""
+SECRET = "http://user:s3cret@proxy.example:3128"
+
+
+class TestSudo:
+    """No build depends on what the machine's sudo keeps, or on there being one."""
+
+    @pytest.fixture
+    def sudo_rs(self, tmp_path: Path, record: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A sudo without -E, before all others for whoever looks in the system's directories."""
+        directory = tmp_path / "sudo-rs"
+        directory.mkdir()
+        sudo = directory / "sudo"
+        sudo.write_text(SUDO_RS.replace("RECORD", str(record)))
+        sudo.chmod(0o755)
+        path = f"{directory}:{command.SYSTEM_PATH}"
+        for module in (command, machine, build_module):
+            monkeypatch.setattr(module, "SYSTEM_PATH", path)
+        monkeypatch.setenv("PATH", path)
+        return sudo
+
+    @pytest.mark.usefixtures("sudo_rs")
+    @pytest.mark.parametrize("user", [0, 1000])
+    def test_the_settings_arrive(
+        self,
+        tool: FakeDiskImageCreate,
+        record: Path,
+        source: Path,
+        work: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        user: int,
+    ) -> None:
+        tool.behaves(
+            'sudo -n -E env > "$RECORD/kept"; sudo env > "$RECORD/plain"\n'
+            'cat /proc/[0-9]*/cmdline | tr "\\0" " " > "$RECORD/argv"'
+        )
+        with monkeypatch.context() as patched:
+            # Another user than root in all that asks, who gets root's rights by this sudo.
+            patched.setattr(os, "geteuid", lambda: user)
+            run(source, work, settings={"http_proxy": SECRET})
+        kept = (record / "kept").read_text().splitlines()
+        assert f"http_proxy={SECRET}" in kept
+        assert "DISTRO_NAME=ubuntu" in kept
+        plain = (record / "plain").read_text()
+        assert "DIB_" not in plain
+        assert "http_proxy" not in plain
+        # Root asks no sudo of the machine's for anything; others only to begin.
+        asked = record / "sudo"
+        if user == 0:
+            assert not asked.exists()
+        else:
+            begun = [line for line in asked.read_text().splitlines() if "supervise" in line]
+            assert len(begun) == 1
+            assert "s3cret" not in asked.read_text()
+        assert "s3cret" not in (record / "argv").read_text()
+        assert not (work / "build").exists()
+
+    def test_a_secret_is_in_no_file_while_disk_image_create_runs(
+        self, tool: FakeDiskImageCreate, record: Path, source: Path, work: Path
+    ) -> None:
+        tool.behaves(f'grep -rl s3cret --exclude=stock.raw "{work}" > "$RECORD/found" || true')
+        run(source, work, settings={"http_proxy": SECRET})
+        assert (record / "found").read_text() == ""
+
+    def test_root_builds_without_any_sudo(
+        self,
+        tool: FakeDiskImageCreate,
+        source: Path,
+        work: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        bare = tmp_path / "bare"
+        bare.mkdir()
+        for directory in map(Path, reversed(command.SYSTEM_PATH.split(":"))):
+            for program in directory.iterdir() if directory.is_dir() else ():
+                if program.name != "sudo":
+                    (bare / program.name).unlink(missing_ok=True)
+                    (bare / program.name).symlink_to(program)
+        for module in (command, machine, build_module):
+            monkeypatch.setattr(module, "SYSTEM_PATH", str(bare))
+        monkeypatch.setenv("PATH", str(bare))
+        tool.behaves("sudo -E true")
+        run(source, work)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        with pytest.raises(BuildError, match="cannot build without sudo"):
+            machine.check_tools(tool.tools)
+
+
+def test_settings_that_an_element_found_missing_are_named(
+    behaves: Callable[[str], Path], source: Path, work: Path
+) -> None:
+    behaves(
+        "echo 'stock-image: settings did not reach the chroot: DIB_RELEASE http_proxy' >&2\n"
+        "echo 'E: something else failed' >&2; exit 1"
+    )
+    with pytest.raises(BuildError, match=r"did not reach the chroot: DIB_RELEASE http_proxy$"):
+        run(source, work)
+    assert_nothing_left(work)

@@ -45,7 +45,7 @@ KEYSTONE = {
 """As charm-keystone writes it, see keystone.py."""
 STANDING: dict[str, Any] = {
     "target": "default",
-    "state": "good",
+    "state": "ok",
     "summary": "All is well.",
     "promoted": {
         "id": "7f3c",
@@ -53,7 +53,7 @@ STANDING: dict[str, Any] = {
         "source_product_name": "com.ubuntu.cloud:server:24.04:amd64",
         "source_version_name": "20260911",
     },
-    "octavia_takes": "7f3c",
+    "octavia_image": "7f3c",
     "paused": None,
     "failing": None,
     "last_run": None,
@@ -246,7 +246,8 @@ def test_relation_changed_connects_and_schedules(
     assert ca_file.read_text() == "-- the machine's own --\n"
     written = toml(machine)
     assert written["cloud"] == {"name": "juju", "clouds_yaml": str(clouds(machine))}
-    assert written["publish"] == {"tag": "octavia-amphora", "keep": 2, "adopt": False}
+    # Nothing that the bundle of 0.1, which may still be attached, would refuse.
+    assert written["publish"] == {"tag": "octavia-amphora", "keep": 2}
     assert machine.scheduled
     drop_in = machine.root / "etc/systemd/system/retrofit.timer.d/charm.conf"
     assert drop_in.read_text().endswith("[Timer]\nOnCalendar=\nOnCalendar=daily\n")
@@ -260,7 +261,10 @@ def test_nothing_is_done_twice(context: Any, machine: Machine, state: Any) -> No
     context.run(context.on.update_status(), state(keystone()))
     assert machine.calls("pip") == machine.calls("apt-get") == []
     assert machine.calls("retrofit-scheduler") == []
-    assert set(machine.calls("systemctl")) == {"is-enabled --quiet retrofit.timer"}
+    assert set(machine.calls("systemctl")) == {
+        "is-enabled --quiet retrofit.timer",
+        "is-enabled --quiet retrofit-rollover.timer",
+    }
 
 
 def test_relation_broken_forgets_the_credentials(
@@ -312,10 +316,12 @@ def test_config_change_reaches_retrofit(context: Any, machine: Machine, state: A
     written = toml(machine)
     assert written["source"]["series"] == ["jammy", "noble"]
     assert written["build"]["format"] == "raw"
-    assert written["publish"] == {"tag": "mine", "keep": 5, "adopt": True}
+    assert written["publish"] == {"tag": "mine", "keep": 5, "replace_charm_images": True}
     cloud = yaml.safe_load(clouds(machine).read_text())["clouds"]["juju"]
     assert (cloud["region_name"], cloud["interface"]) == ("RegionTwo", "internal")
-    assert machine.calls("systemctl")[-3:-1] == ["daemon-reload", "try-restart retrofit.timer"]
+    asked = machine.calls("systemctl")
+    restarted = asked.index("try-restart retrofit.timer")
+    assert asked[restarted - 1] == "daemon-reload"
     drop_in = machine.root / "etc/systemd/system/retrofit.timer.d/charm.conf"
     assert "OnCalendar=weekly\n" in drop_in.read_text()
 
@@ -327,6 +333,14 @@ def test_config_change_reaches_retrofit(context: Any, machine: Machine, state: A
         ({"settings": "keep = "}, "option settings is not TOML: "),
         ({"uca_mirror": "cloud:jammy"}, "option uca-mirror is 'cloud:jammy'"),
         ({"ssl_ca": "-----BEGIN"}, "option ssl_ca is not PEM in base64"),
+        (
+            {"lb_mgmt_controller_cacert": "-----BEGIN"},
+            "option lb-mgmt-controller-cacert is not PEM in base64",
+        ),
+        (
+            {"lb_mgmt_controller_cacert": base64.b64encode(b"no PEM").decode()},
+            "option lb-mgmt-controller-cacert holds no certificate",
+        ),
     ],
 )
 def test_option_that_cannot_be_used_is_named(
@@ -380,6 +394,26 @@ def test_nothing_is_scheduled_where_auto_retrofit_is_off(
     assert toml(machine)["web"]["healthy_within"] > 1000  # nothing is late
 
 
+def test_rollovers_are_scheduled_by_the_leader_where_they_are_wanted(
+    context: Any, machine: Machine, state: Any
+) -> None:
+    context.run(context.on.config_changed(), state(keystone()))
+    assert not machine.rolls_over
+    assert "rollover" not in toml(machine)
+    context.run(context.on.config_changed(), state(keystone(), auto_rollover=True))
+    assert machine.rolls_over
+    assert toml(machine)["rollover"] == {"enabled": True}
+    wanted = {"auto_rollover": True, "settings": '[rollover]\ncanaries = ["test"]\n'}
+    context.run(context.on.config_changed(), state(keystone(), **wanted))
+    assert toml(machine)["rollover"] == {"enabled": True, "canaries": ["test"]}
+    context.run(context.on.update_status(), state(keystone(), leader=False, **wanted))
+    assert not machine.rolls_over
+    context.run(context.on.leader_elected(), state(keystone(), auto_retrofit=False, **wanted))
+    assert (machine.scheduled, machine.rolls_over) == (False, True)
+    context.run(context.on.stop(), state(keystone(), **wanted))
+    assert not machine.rolls_over
+
+
 def test_authorities_come_from_option_and_relation(
     context: Any, machine: Machine, state: Any
 ) -> None:
@@ -392,6 +426,22 @@ def test_authorities_come_from_option_and_relation(
     assert told == ["-- the machine's own --", "-- option --", "-- vault --", "-- chain --"]
     context.run(context.on.relation_broken(vault), state(keystone(), vault))
     assert (machine.root / "etc/retrofit/ca.pem").read_text() == "-- the machine's own --\n"
+
+
+def test_control_planes_release_and_ca_reach_the_settings_and_a_key_does_not(
+    context: Any, machine: Machine, state: Any
+) -> None:
+    ca = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    key = "-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"
+    given = base64.encodebytes(f"Certificate:\n{key}{ca}".encode()).decode()
+    told = state(keystone(), octavia_release="2024.1", lb_mgmt_controller_cacert=given)
+    context.run(context.on.config_changed(), told)
+    file = machine.root / "etc/retrofit/controller-ca.pem"
+    assert toml(machine)["octavia"] == {"release": "2024.1", "client_ca": str(file)}
+    assert file.read_text() == ca
+    context.run(context.on.config_changed(), state(keystone()))
+    assert "octavia" not in toml(machine)
+    assert not file.exists()
 
 
 def test_model_proxies_reach_builds(
@@ -452,10 +502,34 @@ def test_stop_and_remove_leave_nothing_but_logs(context: Any, machine: Machine, 
     assert left == {"var/log/retrofit"}
 
 
+def test_a_removal_leaves_what_is_not_ours(context: Any, machine: Machine, state: Any) -> None:
+    context.run(context.on.install(), state(keystone()))
+    ours = ("lib/retrofit/.retrofit", "lib/retrofit/targets/default/history.json",
+            "cache/retrofit/.retrofit", "cache/retrofit/packages/ubuntu-noble-amd64/a_1_all.deb",
+            "lib/retrofit/work/.retrofit")  # fmt: skip
+    theirs = ("var/lib/retrofit/invoices/2026.pdf", "var/cache/retrofit/notes", "etc/retrofit/mine",
+              "opt/retrofit/mine/tool", "var/lib/retrofit/work/mirror/Release")  # fmt: skip
+    for name in (*(f"var/{name}" for name in ours), *theirs):
+        (machine.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (machine.root / name).write_text("{}")
+    (machine.root / "var/lib/retrofit/work/default").mkdir()
+    context.run(context.on.upgrade_charm(), state(keystone(), bundle=machine.bundle("two")))
+    context.run(context.on.stop(), state(keystone()))
+    context.run(context.on.remove(), state())
+    left = {
+        str(path.relative_to(machine.root))
+        for path in machine.root.rglob("*")
+        if path.is_file() and "retrofit" in str(path.relative_to(machine.root).parent)
+    }
+    assert left == set(theirs)
+    assert not (machine.root / "var/lib/retrofit/work/default").exists()
+
+
 ACTIONS = {
     "retrofit-image": {"source-image": "", "force": True},
     "status": {},
     "rollback": {"image": ""},
+    "rollover": {"dry-run": False, "resume": False, "reason": "a fix"},
     "pause": {"reason": "moving racks"},
     "resume": {},
 }
@@ -513,4 +587,5 @@ def test_update_status_tells_how_it_stands_now(context: Any, machine: Machine, s
     assert status(out) == ("waiting", "retrofit does not answer: no such cloud")
     machine.stands({"target": "default"})
     out = context.run(context.on.update_status(), state(keystone()))
-    assert out.unit_status.message.startswith("retrofit's answer is not understood: ")
+    assert status(out)[0] == "blocked"
+    assert out.unit_status.message.startswith("retrofit's answer is not understood")

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from retrofit import pipeline
-from scheduler import charm_action
+from retrofit.operations import run as operation
+from scheduler.juju import action as juju_action
 from tests.devcloud import accounts
 from tests.integration import worker_site
+from tests.integration.harness import CloudHarness, days_ago
 from tests.integration.juju_tools import PATIENCE, SCRIPT, JujuTools, Told
-from tests.integration.stage import Stage, days_ago
 from tests.integration.worker_site import eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ sys.path.append(str(CHECKOUT / "charm" / "src"))
 
 import keystone  # noqa: E402  (the charm's)
 import options  # noqa: E402
-from standing import standing  # noqa: E402
+from unit_status import unit_status  # noqa: E402
 
 ACTION = (sys.executable, "-m", "tests.integration.test_charm_action")
 """The entry point, with a builder and a verifier that do no work."""
@@ -50,9 +50,9 @@ def juju(tmp_path: Path) -> JujuTools:
 
 
 @pytest.fixture
-def unit(stage: Stage, juju: JujuTools) -> Stage:
-    juju.environment["RETROFIT_CONFIG"] = str(stage.config)
-    return stage
+def unit(harness: CloudHarness, juju: JujuTools) -> CloudHarness:
+    juju.environment["RETROFIT_CONFIG"] = str(harness.config)
+    return harness
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def here(juju: JujuTools) -> Callable[..., Told]:
         with pytest.MonkeyPatch.context() as patched:
             for name, value in juju.env(action, given).items():
                 patched.setenv(name, value)
-            patched.setattr(pipeline, "run_targets", with_doubles(pipeline.run_targets))
-            charm_action.act(action)
+            patched.setattr(operation, "run_targets", with_doubles(operation.run_targets))
+            juju_action.act(action)
         told = juju.told()
         assert told.refused == []
         return told
@@ -82,10 +82,10 @@ def two_targets(juju: JujuTools, tmp_path: Path) -> None:
 
 def test_actions_are_those_of_the_charm() -> None:
     declared = yaml.safe_load(CHARM.read_text())["actions"]
-    assert set(charm_action.ACTIONS) == set(declared)
+    assert set(juju_action.ACTIONS) == set(declared)
 
 
-def test_retrofit_image_publishes_and_says_what_it_did(unit: Stage, juju: JujuTools) -> None:
+def test_retrofit_image_publishes_and_says_what_it_did(unit: CloudHarness, juju: JujuTools) -> None:
     source = unit.source("20260911")
     before = unit.promoted("20260801", days=30)
     told = juju.run("retrofit-image", *ACTION, source_image="", force=False)
@@ -95,15 +95,15 @@ def test_retrofit_image_publishes_and_says_what_it_did(unit: Stage, juju: JujuTo
     assert (results["source-image"], results["source-version"]) == (source, "20260911")
     assert results["image-id"] == results["promoted"] == unit.octavia()
     assert results["demoted"] == before
-    assert results["verification"] == "offline: 1 passed"
+    assert results["verification"] == "full-tcg: 1 passed"
     assert results["error-code"] == results["error-message"] == ""
     assert json.loads((Path(results["log-dir"]) / "report.json").read_text())["outcome"]
-    assert (Path(results["log-dir"]) / "story.jsonl").exists()
+    assert (Path(results["log-dir"]) / "events.jsonl").exists()
     for line in ("build decided: ", f"image promoted: image_id={results['image-id']}", "run ended"):
         assert any(said.startswith(line) for said in told.log), told.log
 
 
-def test_force_builds_what_is_current(unit: Stage, here: Any) -> None:
+def test_force_builds_what_is_current(unit: CloudHarness, here: Any) -> None:
     unit.source("20260911")
     first = here("retrofit-image", source_image="", force=False).results
     again = here("retrofit-image", source_image="", force=False)
@@ -114,7 +114,7 @@ def test_force_builds_what_is_current(unit: Stage, here: Any) -> None:
     assert forced["image-id"] != first["image-id"]
 
 
-def test_retrofit_image_takes_the_source_that_is_named(unit: Stage, here: Any) -> None:
+def test_retrofit_image_takes_the_source_that_is_named(unit: CloudHarness, here: Any) -> None:
     older = unit.source("20260801")
     unit.source("20260911")
     told = here("retrofit-image", source_image=older, force=False)
@@ -122,7 +122,7 @@ def test_retrofit_image_takes_the_source_that_is_named(unit: Stage, here: Any) -
     assert unit.image(unit.octavia())["source_version_name"] == "20260801"
 
 
-def test_failed_run_tells_juju_why_and_what_to_do(unit: Stage, juju: JujuTools) -> None:
+def test_failed_run_tells_juju_why_and_what_to_do(unit: CloudHarness, juju: JujuTools) -> None:
     told = juju.run("retrofit-image", source_image="", force=False)
     assert told.exit_code == 0  # or Juju shows "exit status 4" instead of the message
     assert told.failed is not None
@@ -132,36 +132,39 @@ def test_failed_run_tells_juju_why_and_what_to_do(unit: Stage, juju: JujuTools) 
     assert told.results["error-message"] in told.failed
 
 
-def test_status_without_and_with_an_image(unit: Stage, here: Any, juju: JujuTools) -> None:
+def test_status_without_and_with_an_image(unit: CloudHarness, here: Any, juju: JujuTools) -> None:
     told = here("status")
     assert told.failed is None
     assert (told.results["state"], told.results["image-id"]) == ("never_run", "")
     made = unit.promoted("20260911", days=3)
     told = juju.run("status")
     assert (told.exit_code, told.failed, told.stderr) == (0, None, "")
-    assert told.results["image-id"] == told.results["octavia-takes"] == made
+    assert told.results["image-id"] == told.results["octavia-image"] == made
     assert told.results["image-age-days"] == "3.0"
     assert (told.results["source-version"], told.results["paused"]) == ("20260911", "no")
 
 
 def test_status_fails_where_the_cloud_does_not_answer(
-    stage: Stage, juju: JujuTools, here: Any
+    harness: CloudHarness, juju: JujuTools, here: Any
 ) -> None:
-    clouds = yaml.safe_load(stage.site.clouds_yaml.read_text())
+    clouds = yaml.safe_load(harness.site.clouds_yaml.read_text())
     clouds["clouds"]["demo"]["auth"]["password"] = "wrong"
-    (stage.directory / "clouds.yaml").write_text(yaml.safe_dump(clouds))
-    text = stage.config.read_text().replace(
-        str(stage.site.clouds_yaml), str(stage.directory / "clouds.yaml")
+    (harness.directory / "clouds.yaml").write_text(yaml.safe_dump(clouds))
+    text = harness.config.read_text().replace(
+        str(harness.site.clouds_yaml), str(harness.directory / "clouds.yaml")
     )
-    (stage.directory / "wrong.toml").write_text(text)
-    juju.environment["RETROFIT_CONFIG"] = str(stage.directory / "wrong.toml")
+    (harness.directory / "wrong.toml").write_text(text)
+    juju.environment["RETROFIT_CONFIG"] = str(harness.directory / "wrong.toml")
     told = here("status")
     assert told.failed is not None
     assert "Keystone refuses the credentials" in told.failed
-    assert (told.results["state"], told.results["error-code"]) == ("unreachable", "cloud")
+    assert (told.results["state"], told.results["error-code"]) == (
+        "cloud_unreachable",
+        "cloud-denied",
+    )
 
 
-def test_rollback_goes_back_and_says_when_it_cannot(unit: Stage, here: Any) -> None:
+def test_rollback_goes_back_and_says_when_it_cannot(unit: CloudHarness, here: Any) -> None:
     older = unit.former("20260801", days=9)
     newer = unit.promoted("20260911", days=1)
     told = here("rollback", image="")
@@ -176,7 +179,7 @@ def test_rollback_goes_back_and_says_when_it_cannot(unit: Stage, here: Any) -> N
     assert unit.octavia() == older
 
 
-def test_pause_keeps_runs_back_until_resume(unit: Stage, here: Any) -> None:
+def test_pause_keeps_runs_back_until_resume(unit: CloudHarness, here: Any) -> None:
     unit.promoted("20260801", days=9)
     unit.source("20260911")
     told = here("pause", reason="moving racks", until="12h")
@@ -195,12 +198,12 @@ def test_pause_keeps_runs_back_until_resume(unit: Stage, here: Any) -> None:
 
 
 def test_what_keystone_tells_the_charm_opens_the_cloud(
-    stage: Stage, juju: JujuTools, here: Any
+    harness: CloudHarness, juju: JujuTools, here: Any
 ) -> None:
     """From relation data and the charm's default options to an answer of the real cloud."""
-    account = next(each for each in accounts.ACCOUNTS if each.cloud == stage.site.cloud)
-    known = accounts.auth_of(account, stage.site.keystone_url)
-    url = urlsplit(stage.site.keystone_url)
+    account = next(each for each in accounts.ACCOUNTS if each.cloud == harness.site.cloud)
+    known = accounts.auth_of(account, harness.site.keystone_url)
+    url = urlsplit(harness.site.keystone_url)
     found = keystone.credentials(
         [
             {
@@ -219,13 +222,13 @@ def test_what_keystone_tells_the_charm_opens_the_cloud(
         ]
     )
     assert found is not None
-    clouds = stage.directory / "clouds.yaml"
-    ca_file = stage.directory / "ca.pem"
+    clouds = harness.directory / "clouds.yaml"
+    ca_file = harness.directory / "ca.pem"
     ca_file.touch()
     clouds.write_text(
         yaml.safe_dump(found.clouds_yaml(ca_file=str(ca_file), region=None, interface="public"))
     )
-    made = stage.promoted("20260911", days=3)
+    made = harness.promoted("20260911", days=3)
     declared = yaml.safe_load(CHARM.read_text())["config"]["options"]
     document = options.settings(
         {name: option["default"] for name, option in declared.items()},
@@ -233,44 +236,46 @@ def test_what_keystone_tells_the_charm_opens_the_cloud(
         scheduled=True,
         environment={},
     )
-    paths = {name: str(stage.path(name)) for name in ("state", "cache", "work", "logs")}
-    config = stage.directory / "charm.toml"
+    paths = {name: str(harness.path(name)) for name in ("state", "cache", "work", "logs")}
+    config = harness.directory / "charm.toml"
     config.write_text(options.toml({**document, "paths": paths}))
     juju.environment["RETROFIT_CONFIG"] = str(config)
     told = here("status")
     assert (told.failed, told.results["image-id"]) == (None, made)
-    assert told.results["octavia-takes"] == made
+    assert told.results["octavia-image"] == made
 
 
-def test_unit_status_understands_what_retrofit_says(stage: Stage) -> None:
+def test_unit_status_understands_what_retrofit_says(harness: CloudHarness) -> None:
     def said(*, leader: bool = True, exit_code: int = 0) -> tuple[str, str]:
-        document = stage.retrofit("status", "-o", "json", exit_code=exit_code).document
-        return standing(document, leader=leader, auto=True)
+        document = harness.retrofit("status", "-o", "json", exit_code=exit_code).document
+        return unit_status(document, leader=leader, auto=True)
 
     assert said() == ("waiting", "no amphora image yet: waiting for the first run")
-    stage.retrofit("run-once", exit_code=4)
+    harness.retrofit("run-once", exit_code=4)
     kind, text = said()
     assert kind == "blocked"
-    assert text.startswith("last run failed: ")
-    stage.source("20260911")
-    stage.retrofit("run-once")
+    assert text.startswith("no amphora image is promoted: no load balancer can start")
+    assert "; last run failed: " in text
+    harness.source("20260911")
+    harness.retrofit("run-once")
     assert said() == ("active", "amphora image 0 hours old (noble 20260911)")
-    stage.retrofit("pause", "--reason", "moving racks")
+    harness.retrofit("pause", "--reason", "moving racks")
     assert said()[1].startswith("paused: moving racks; amphora image ")
-    stage.toml = '[target.a]\n[target.b.publish]\ntag = "b"\n'
+    harness.toml = '[target.a]\n[target.b.publish]\ntag = "b"\n'
     kind, text = said()
     assert kind == "waiting"
     assert text.startswith("a: no amphora image yet")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", ["told to stop", "parent killed"])
-def test_stops_through_every_cleanup(unit: Stage, juju: JujuTools, how: str) -> None:
+def test_stops_through_every_cleanup(unit: CloudHarness, juju: JujuTools, how: str) -> None:
     """`juju cancel-task` kills the charm's process, which passes nothing on."""
     before = unit.promoted("20260801", days=9)
     unit.source("20260911")
     builds = Path(juju.environment["BUILDS"])
     (builds / "gate").touch()
-    command = ACTION
+    command: tuple[str, ...] = ACTION
     if how == "parent killed":
         command = ("/bin/sh", "-c", '"$@"; true', "sh", *ACTION)
     with juju.started("retrofit-image", *command, source_image="", force=False) as process:
@@ -294,7 +299,7 @@ def test_stops_through_every_cleanup(unit: Stage, juju: JujuTools, how: str) -> 
     assert len([image for image in unit.everything().values() if "retrofit_run_id" in image]) == 1
 
 
-def test_run_goes_on_when_juju_does_not_hear(unit: Stage, juju: JujuTools) -> None:
+def test_run_goes_on_when_juju_does_not_hear(unit: CloudHarness, juju: JujuTools) -> None:
     unit.source("20260911")
     builds = Path(juju.environment["BUILDS"])
     (builds / "gate").touch()
@@ -304,7 +309,7 @@ def test_run_goes_on_when_juju_does_not_hear(unit: Stage, juju: JujuTools) -> No
         (builds / "gate").unlink()
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
-    assert "error: Juju cannot be asked or told: action-set failed" in stderr
+    assert "error: Juju's action tools fail: action-set failed" in stderr
     assert "Traceback" not in stderr
     assert unit.octavia() is not None
 
@@ -316,7 +321,7 @@ def test_by_hand_it_says_who_may_call_it(juju: JujuTools) -> None:
     )
     assert finished.returncode == 2
     assert "JUJU_CONTEXT_ID not set" in finished.stderr
-    assert "hint: only Juju can call it" in finished.stderr
+    assert "hint: only Juju calls this program" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 
@@ -337,7 +342,7 @@ def test_by_hand_it_says_who_may_call_it(juju: JujuTools) -> None:
         ("rollback", {"target": "noble", "image": "--x"}, "id of an image"),
         ("pause", {"reason": " "}, "a pause needs a reason"),
         ("pause", {"reason": "x", "until": "yesterday"}, "neither a time nor a duration"),
-        ("pause", {"reason": "x", "until": "2020-01-01"}, "is past"),
+        ("pause", {"reason": "x", "until": "2020-01-01"}, "is in the past"),
         ("status", {"verbose": True}, "has no parameter verbose"),
         ("resume", {"target": []}, "expected a string"),
         ("restart", {}, "there is no action 'restart'"),
@@ -377,16 +382,17 @@ def test_bug_is_told_as_one_and_leaves_a_traceback(
     def broken(_given: Any) -> Any:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setitem(charm_action.ACTIONS, "status", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(juju_action.ACTIONS, "status", broken)  # type: ignore[arg-type]
     told = here("status")
-    assert told.failed == "ZeroDivisionError: division by zero (hint: this is a bug of retrofit)"
+    hint = "internal error, please report"
+    assert told.failed == f"ZeroDivisionError: division by zero (hint: {hint})"
     assert "Traceback" in capsys.readouterr().err
 
 
 def main() -> None:
     """Be the entry point, with doubles for the two workers."""
-    pipeline.run_targets = with_doubles(pipeline.run_targets)
-    charm_action.main()
+    operation.run_targets = with_doubles(operation.run_targets)  # type: ignore[attr-defined]
+    juju_action.main()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from retrofit import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "charm" / "src"))
 
@@ -35,7 +37,7 @@ def test_bundle_installs_without_any_index(tmp_path: Path, monkeypatch: pytest.M
     bundle = Bundle(file=file)
     workload.install(bundle)
     assert workload.is_current(bundle)
-    assert workload.version() == "0.1.0"
+    assert workload.version() == __version__
     workload.put_units_in_place()
     unit = (workload.root / "etc/systemd/system/retrofit.service").read_text()
     assert f"ExecStart={workload.current.resolve()}/bin/retrofit run-once" in unit

@@ -92,6 +92,7 @@ def test_two_clouds_live_side_by_side(
     assert planted not in [image["id"] for image in devcloud.images()]
 
 
+@pytest.mark.slow
 def test_a_stopped_cloud_comes_back_with_its_ports_and_its_images(
     tmp_path: Path, tiny_image: Callable[..., Path]
 ) -> None:
@@ -222,6 +223,7 @@ def test_octavia_takes_the_newest_tagged_image_that_is_not_hidden(
     assert clean_glance.octavia_answer(owner=owner) == old
 
 
+@pytest.mark.slow
 def test_a_token_expires_when_it_is_told_to(devcloud_with: Callable[[Limits], Devcloud]) -> None:
     cloud = devcloud_with(Limits(token_ttl=8))
     cloud.images()  # the first request to each server is the slow one
@@ -233,6 +235,7 @@ def test_a_token_expires_when_it_is_told_to(devcloud_with: Callable[[Limits], De
         cloud.session().get(url, headers=stale, authenticated=False)
 
 
+@pytest.mark.slow
 def test_glance_keeps_to_its_limits(
     devcloud_with: Callable[[Limits], Devcloud], tiny_image: Callable[..., Path]
 ) -> None:

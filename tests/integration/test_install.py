@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from retrofit.errors import ConfigError
 from scheduler.install import install
-from scheduler.units import ALL_UNITS, Installation, render
+from scheduler.systemd_units import ALL_UNITS, Installation, render
 
 UNITS = Path("etc/systemd/system")
 WANTED_BY_TIMERS = UNITS / "timers.target.wants" / "retrofit.timer"
@@ -180,7 +180,7 @@ def test_command_ends_with_the_exit_code_of_bad_arguments(tmp_path: Path) -> Non
         [*command, "--enable", "--root", tmp_path], capture_output=True, text=True, check=False
     )
     assert done.returncode == ConfigError.exit_code
-    assert "either --timer or --service" in done.stderr
+    assert "one of --timer, --service and --rollover" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 from retrofit.config import LockSettings
-from retrofit.errors import BusyError, CloudError, LockLostError
-from retrofit.lock import held
+from retrofit.errors import CloudError, LockedError, LockLostError
+from retrofit.lock.lease import holder_elsewhere
+from retrofit.lock.lock import held
+from retrofit.lock.names import old_name, shared_name
 from tests.devcloud import lock_servers
 from tests.devcloud.lock_servers import LockServer
 
@@ -37,8 +39,9 @@ import sys
 from pathlib import Path
 from retrofit.config import LockSettings
 from retrofit.errors import LockLostError
-from retrofit.lock import held
-from retrofit.terminal import configure_logging
+from retrofit.lock.lease import holder_elsewhere
+from retrofit.lock.lock import held
+from retrofit.console import configure_logging
 configure_logging(verbose=False)
 url, lease, state = sys.argv[1:]
 try:
@@ -121,7 +124,7 @@ def wait_until_taken(take: Callable[[], Any]) -> float:
         try:
             with take():
                 return time.monotonic()
-        except BusyError:
+        except LockedError:
             time.sleep(0.1)
 
 
@@ -130,11 +133,11 @@ def test_one_machine_has_it_until_it_lets_go(
 ) -> None:
     with holder(server.url(), tmp_path / "other") as other:
         assert check(other) == "certain"
-        with pytest.raises(BusyError, match="on another machine"), machine(server.url()):
+        with pytest.raises(LockedError, match="on another machine"), machine(server.url()):
             pass
         # Longer than a lease: it is renewed while it is held.
         time.sleep(LEASE + 1)
-        with pytest.raises(BusyError), machine(server.url()):
+        with pytest.raises(LockedError), machine(server.url()):
             pass
         assert check(other) == "certain"
         assert other.stdin is not None
@@ -175,7 +178,7 @@ def test_who_is_cut_off_knows_it_before_another_machine_has_the_lock(
         taken = elsewhere.submit(
             lambda: begun.wait() and wait_until_taken(lambda: machine(server.url()))
         )
-        with pytest.raises(LockLostError, match="could not be asked"):
+        with pytest.raises(LockLostError, match="has not answered"):
             build()
         assert told[0] < taken.result(60)
 
@@ -226,9 +229,29 @@ def test_a_server_out_of_reach_is_named(machine: Any, scheme: str) -> None:
 
 def test_a_local_run_is_told_apart_from_one_elsewhere(redis: LockServer, tmp_path: Path) -> None:
     settings = LockSettings(url=redis.url(), lease=LEASE)
-    busy = pytest.raises(BusyError, match="on this machine")
+    busy = pytest.raises(LockedError, match="on this machine")
     with held(settings, tmp_path, "noble"), busy, held(settings, tmp_path, "noble"):
         pass
+
+
+def test_who_holds_it_is_named_on_other_machines_until_it_lets_go(
+    server: LockServer, machine: Any, tmp_path: Path
+) -> None:
+    url, name = server.url(), old_name("noble")
+    with holder(url, tmp_path / "first") as first:
+        with pytest.raises(LockedError) as refused, machine(url):
+            pass
+        there = f"process {first.pid} on {socket.gethostname()}"
+        assert refused.value.message.endswith(f"on another machine: {there}")
+        for _ in range(2):  # renewals keep the note
+            found = holder_elsewhere(url, LEASE, name)
+            assert found is not None
+            assert found.phrase() == there
+            time.sleep(LEASE * 0.75)
+        assert first.stdin is not None
+        first.stdin.close()
+        first.wait(timeout=30)
+    assert holder_elsewhere(url, LEASE, name) is None
 
 
 def test_targets_have_locks_of_their_own(redis: LockServer, tmp_path: Path) -> None:
@@ -236,3 +259,62 @@ def test_targets_have_locks_of_their_own(redis: LockServer, tmp_path: Path) -> N
     with held(settings, tmp_path, "noble") as noble, held(settings, tmp_path, "jammy") as jammy:
         noble.check()
         jammy.check()
+
+
+def named(cloud: str) -> Callable[[], bytes]:
+    return lambda: shared_name(
+        project_id=cloud, region="one", tag="octavia-amphora", target="noble"
+    )
+
+
+def test_two_clouds_on_one_server_do_not_wait_for_each_other(
+    redis: LockServer, tmp_path: Path
+) -> None:
+    settings = LockSettings(url=redis.url(), lease=LEASE, exclude_0_1=False)
+    one, other, third = (tmp_path / name for name in ("one", "other", "third"))
+    with (
+        held(settings, one, "noble", named("a")) as first,
+        held(settings, other, "noble", named("b")) as second,
+    ):
+        first.check()
+        second.check()
+        busy = pytest.raises(LockedError, match="on another machine")
+        with busy, held(settings, third, "noble", named("b")):
+            pass
+
+
+def test_with_the_name_of_0_1_0_two_clouds_wait_for_each_other(
+    redis: LockServer, tmp_path: Path
+) -> None:
+    settings = LockSettings(url=redis.url(), lease=LEASE)
+    busy = pytest.raises(LockedError, match="on another machine")
+    with (
+        held(settings, tmp_path / "one", "noble", named("a")),
+        busy as refused,
+        held(settings, tmp_path / "other", "noble", named("b")),
+    ):
+        pass
+    assert "lock.exclude_0_1" in str(refused.value.hint)
+
+
+def test_a_lock_that_is_refused_halfway_holds_nothing(redis: LockServer, tmp_path: Path) -> None:
+    """The new name is taken by another machine: the old one is free again at once."""
+    settings = LockSettings(url=redis.url(), lease=LEASE)
+    alone = settings.model_copy(update={"exclude_0_1": False})
+    busy = pytest.raises(LockedError)
+    with held(alone, tmp_path / "one", "noble", named("a")):
+        with busy, held(settings, tmp_path / "other", "noble", named("a")):
+            pass
+        with held(settings, tmp_path / "other", "noble", named("b")) as lock:
+            lock.check()
+
+
+def test_both_names_are_renewed(redis: LockServer, tmp_path: Path) -> None:
+    settings = LockSettings(url=redis.url(), lease=LEASE)
+    with held(settings, tmp_path / "one", "noble", named("a")) as lock:
+        time.sleep(LEASE * 1.5)
+        lock.check()
+        for exclude in (True, False):
+            other = settings.model_copy(update={"exclude_0_1": exclude})
+            with pytest.raises(LockedError), held(other, tmp_path / "b", "noble", named("a")):
+                pass

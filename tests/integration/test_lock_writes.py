@@ -10,15 +10,10 @@ from typing import Any
 import pytest
 
 from retrofit.cloud import Glance
-from retrofit.config import CloudSettings, LockSettings, PathSettings, PublishSettings, Settings
-from retrofit.config import Target as TargetSettings
-from retrofit.pipeline import run_once
-from retrofit.report import RunReport
 from tests.devcloud import lock_servers
 from tests.devcloud.lock_servers import LockServer
-from tests.integration.workshop import Workshop
+from tests.integration.harness import TAG, CloudHarness
 
-TAG = "octavia-amphora"
 WRITES = ("create", "upload", "tag", "untag", "update", "delete")
 
 
@@ -29,21 +24,7 @@ def redis(tmp_path: Path) -> Iterator[LockServer]:
         yield server
 
 
-@pytest.fixture
-def run(
-    devcloud: Any, clean_glance: None, redis: LockServer, tiny_image: Any, tmp_path: Path
-) -> Callable[[], RunReport]:
-    target = TargetSettings(
-        cloud=CloudSettings(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml),
-        publish=PublishSettings(keep=2, retire_after=0, retire_unasked_after=0),
-    )
-    paths = {key: tmp_path / key for key in ("state", "cache", "work", "logs")}
-    lock = LockSettings(url=redis.url(), lease=30)
-    settings = Settings(targets=(target,), paths=PathSettings(**paths), lock=lock)
-    workshop = Workshop(tiny_image)
-    return lambda: run_once(target, settings, build=workshop.build, verify=workshop.verify)
-
-
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "step",
     [
@@ -53,17 +34,16 @@ def run(
     ],
 )
 def test_a_run_whose_lock_is_broken_writes_no_more_and_the_next_heals(
-    run: Any,
-    publish: Any,
+    harness: CloudHarness,
     redis: LockServer,
-    devcloud: Any,
     step: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    harness.toml += f'[lock]\nurl = "{redis.url()}"\nlease = 30\n'
     for version in ("20260909", "20260910"):
-        publish(version)
-        assert run().outcome == "published"
-    publish("20260911")
+        harness.source(version)
+        assert harness.run().outcome == "published"
+    harness.source("20260911")
     written: list[str] = []
 
     def recording(name: str) -> Callable[..., Any]:
@@ -81,15 +61,14 @@ def test_a_run_whose_lock_is_broken_writes_no_more_and_the_next_heals(
     with monkeypatch.context() as patched:
         for name in WRITES:
             patched.setattr(Glance, name, recording(name))
-        report = run()
+        report = harness.run()
     assert (report.outcome, report.exit_code) == ("failed", 75)
     assert report.error is not None
     assert (report.error.code, bool(report.error.hint)) == ("lock-lost", True)
     assert written[-1] == step  # nothing after it, not even to clean up
-    glance = Glance.connect(CloudSettings(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml))
-    assert glance.octavia_takes(TAG) is not None
-    assert run().outcome in {"published", "unchanged"}
-    images = glance.list({"retrofit_target": "default"})
+    assert harness.octavia() is not None
+    assert harness.run().outcome in {"published", "unchanged"}
+    images = harness.amphorae()
     assert {image.status for image in images} == {"active"}
     (promoted,) = (image for image in images if TAG in image.tags)
     assert promoted.property("source_version_name") == "20260911"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,17 +17,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from retrofit.chronicle import read_chronicle
 from retrofit.cli import retrofit
 from retrofit.config import NotifySettings, Settings
 from retrofit.errors import ConfigError
-from retrofit.notify import Outbox, conclude, delivery_job
-from retrofit.notify.__main__ import OUT_OF_TIME
+from retrofit.notify import Notification, Outbox, record_end_of_run
 from retrofit.notify.delivery import deliver
-from scheduler.deliveries import delivering
+from retrofit.runs.history import read_history
+from scheduler.notifications import delivering
 from tests.integration.receiver import Receiver, receiving
-from tests.unit import standings
-from tests.unit.test_notify_changes import ended
+from tests.unit.notify.test_changes import ended
+from tests.unit.status import scenes
 
 SECRET = b"correct horse battery staple"
 
@@ -40,9 +37,9 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def settings_for(tmp_path: Path, **notify: Any) -> Settings:
+def settings_for(tmp_path: Path, *names: str, **notify: Any) -> Settings:
     given = {"timeout": 1, "retries": 0, **notify}
-    return standings.settings(tmp_path).model_copy(update={"notify": NotifySettings(**given)})
+    return scenes.settings(tmp_path, *names).model_copy(update={"notify": NotifySettings(**given)})
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
@@ -52,12 +49,12 @@ def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def spool(settings: Settings, monkeypatch: pytest.MonkeyPatch, *outcomes: str) -> None:
-    """Conclude runs without a delivering process: the test delivers itself."""
+def enqueue(settings: Settings, monkeypatch: pytest.MonkeyPatch, *outcomes: str) -> None:
+    """Conclude runs that deliver nothing: the test delivers itself."""
     with monkeypatch.context() as patch:
-        patch.setattr("retrofit.process.detach", lambda *_, **__: None)
+        patch.setattr("retrofit.notify.delivery.deliver_in_time", lambda *_: None)
         for outcome in outcomes:
-            conclude(ended(outcome), settings)
+            record_end_of_run(ended(outcome), settings)
 
 
 class Clock:
@@ -78,15 +75,43 @@ def deliver_now(settings: Settings, clock: Clock | None = None) -> Clock:
     return clock
 
 
-def test_a_run_leaves_it_to_a_process_of_its_own(tmp_path: Path, receiver: Receiver) -> None:
+def test_a_run_delivers_at_its_end_and_leaves_the_rest_to_others(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     settings = settings_for(tmp_path, url=receiver.url, retries=5)
+    record_end_of_run(ended("failed"), settings)
+    assert Outbox(settings.paths.state).is_empty()
     receiver.behave = "stall"
-    conclude(ended("failed"), settings)  # returns while nobody has been told
+    begun = time.monotonic()
+    record_end_of_run(ended("published"), settings)
+    assert time.monotonic() - begun < settings.notify.timeout + 2
     assert not Outbox(settings.paths.state).is_empty()
-    eventually(lambda: len(receiver.requests) >= 1)
     receiver.behave = "take"
-    eventually(lambda: Outbox(settings.paths.state).is_empty())
-    assert [change["event"] for change in receiver.taken] == ["failed"]
+    with delivering(lambda: settings, every=0.1):
+        eventually(lambda: Outbox(settings.paths.state).is_empty())
+    told = [change["event"] for change in receiver.taken]
+    assert told == ["failed", "recovered", "published"]
+
+
+def test_a_receiver_that_stalls_takes_no_time_from_another(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    out = tmp_path / "out"
+    command = ("/bin/sh", "-c", f"cat >> {out}")
+    settings = settings_for(tmp_path, url=receiver.url, command=command, timeout=20)
+    for behave in ("stall", "drip"):
+        receiver.behave = behave
+        record_end_of_run(
+            ended("failed" if behave == "stall" else "published"), with_timeout(settings, 4)
+        )
+    told = [json.loads(line)["event"] for line in out.read_text().splitlines()]
+    assert told == ["failed", "recovered", "published"]
+    assert receiver.taken == []
+
+
+def with_timeout(settings: Settings, timeout: int) -> Settings:
+    notify = settings.notify.model_copy(update={"timeout": timeout})
+    return settings.model_copy(update={"notify": notify})
 
 
 def test_each_change_arrives_once_at_a_receiver_that_fails_stalls_and_recovers(
@@ -96,14 +121,14 @@ def test_each_change_arrives_once_at_a_receiver_that_fails_stalls_and_recovers(
     behaviour: tuple[tuple[str | int, str], ...] = (
         (500, "failed"),
         ("stall", "failed"),
-        (404, "published"),
+        (503, "published"),
         (302, "unchanged"),
         ("take", "failed"),
         ("take", "unchanged"),
     )
     for behave, outcome in behaviour:
         receiver.behave = behave
-        spool(settings, monkeypatch, outcome)
+        enqueue(settings, monkeypatch, outcome)
         clock.now += timedelta(hours=1)
         deliver_now(settings, clock)
     taken = receiver.taken
@@ -119,25 +144,26 @@ def test_repeated_attempts_carry_the_same_idempotency_key(
 ) -> None:
     settings = settings_for(tmp_path, url=receiver.url, retries=3)
     receiver.behave = 503
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     clock = deliver_now(settings)
     keys = {request["headers"]["Idempotency-Key"] for request in receiver.requests}
     assert len(receiver.requests) == 4
     assert len(keys) == 1
     assert [round(each) for each in clock.slept] == [1, 2, 4]
-    ((letter,),) = Outbox(settings.paths.state).letters()
-    assert letter.attempts == 4
-    assert letter.last_error is not None
-    assert "503" in letter.last_error
+    (queued,) = Outbox(settings.paths.state).queues()[0].values()
+    assert queued.attempts == 4
+    assert queued.last_error is not None
+    assert "503" in queued.last_error
 
 
 def test_what_the_webhook_gets_is_signed(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
     secret.write_bytes(SECRET + b"\n")
     settings = settings_for(tmp_path, url=receiver.url, secret_file=secret)
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     deliver_now(settings)
     (request,) = receiver.requests
     headers = request["headers"]
@@ -153,9 +179,10 @@ def test_an_unreadable_secret_lets_nothing_out_unsigned(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
     secret.write_text("\n")
     settings = settings_for(tmp_path, url=receiver.url, secret_file=secret)
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     deliver_now(settings)
     secret.unlink()
     deliver_now(settings)
@@ -168,7 +195,7 @@ def test_a_redirect_is_no_delivery(
 ) -> None:
     settings = settings_for(tmp_path, url=receiver.url)
     receiver.behave = 301
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     deliver_now(settings)
     assert len(receiver.requests) == 1
     assert not Outbox(settings.paths.state).is_empty()
@@ -185,10 +212,10 @@ def test_the_command_gets_json_and_is_repeated_alone(
     settings = settings_for(
         tmp_path, url=receiver.url, command=(sys.executable, "-c", code, str(out)), timeout=30
     )
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     deliver_now(settings)
-    ((letter,),) = Outbox(settings.paths.state).letters()
-    assert letter.to == ("command",)
+    (queued,) = Outbox(settings.paths.state).queues()[0].values()
+    assert queued.to == ("command",)
     later = Clock()
     later.now += timedelta(minutes=5)
     deliver_now(settings, later)
@@ -201,17 +228,17 @@ def test_the_command_gets_json_and_is_repeated_alone(
 
 def test_a_command_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_for(tmp_path, command=("sleep", "600"))
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     deliver_now(settings)
-    ((letter,),) = Outbox(settings.paths.state).letters()
-    assert letter.last_error == "command: sleep did not finish within 1 s"
+    (queued,) = Outbox(settings.paths.state).queues()[0].values()
+    assert queued.last_error == "sleep did not finish within 1 s"
 
 
 def test_only_events_that_are_wanted_are_told(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(tmp_path, url=receiver.url, events=("recovered",))
-    spool(settings, monkeypatch, "failed", "unchanged")
+    enqueue(settings, monkeypatch, "failed", "unchanged")
     deliver_now(settings)
     assert [change["event"] for change in receiver.taken] == ["recovered"]
 
@@ -220,9 +247,9 @@ def test_nobody_to_tell_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(tmp_path)
-    spool(settings, monkeypatch, "failed", "unchanged")
+    enqueue(settings, monkeypatch, "failed", "unchanged")
     assert Outbox(settings.paths.state).is_empty()
-    assert read_chronicle(settings.paths.state, "default").runs == {"failed": 1, "unchanged": 1}
+    assert read_history(settings.paths.state, "default").run_counts == {"failed": 1, "unchanged": 1}
 
 
 def test_what_cannot_be_delivered_for_days_is_dropped(
@@ -230,7 +257,7 @@ def test_what_cannot_be_delivered_for_days_is_dropped(
 ) -> None:
     settings = settings_for(tmp_path, url=receiver.url, give_up_after=1)
     receiver.behave = 500
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     clock = Clock()
     deliver_now(settings, clock)
     clock.now += timedelta(hours=2)
@@ -244,7 +271,7 @@ def test_a_clock_that_was_ahead_keeps_nobody_from_being_told(
 ) -> None:
     settings = settings_for(tmp_path, url=receiver.url)
     receiver.behave = 500
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     clock = Clock()
     clock.now += timedelta(days=1)
     deliver_now(settings, clock)
@@ -258,100 +285,79 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(
 ) -> None:
     settings = settings_for(tmp_path, url=receiver.url)
     receiver.behave = "drip"
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     begun = time.monotonic()
     deliver_now(settings)
     assert time.monotonic() - begun < 5
-    ((letter,),) = Outbox(settings.paths.state).letters()
-    assert letter.last_error is not None
-    assert "imeout" in letter.last_error
+    (queued,) = Outbox(settings.paths.state).queues()[0].values()
+    assert queued.last_error is not None
+    assert "imeout" in queued.last_error
 
 
-def test_while_a_receiver_stalls_one_process_waits_to_deliver_what_comes(
+def test_while_one_process_delivers_another_leaves_that_receiver_to_it(
     tmp_path: Path, receiver: Receiver
 ) -> None:
-    settings = settings_for(tmp_path, url=receiver.url, timeout=60, retries=5)
-    receiver.behave = "stall"
-    conclude(ended("failed"), settings)
-    eventually(lambda: len(receiver.requests) == 1)
-    for outcome in ("published", "failed", "published"):
-        conclude(ended(outcome), settings)
-    eventually(lambda: len(deliverers(settings)) == 2)
-    time.sleep(3)  # for those that are too many to come, and to see it
-    assert len(deliverers(settings)) == 2
-    receiver.behave = "take"
-    receiver.woken.set()
-    eventually(lambda: Outbox(settings.paths.state).is_empty())
-    told = [change["event"] for change in receiver.taken]
-    assert told == ["failed", "recovered", "published", "failed", "recovered", "published"]
-    eventually(lambda: not deliverers(settings))
-
-
-UNLIMITED = "import retrofit.notify.__main__ as deliverer; deliverer.SPARE = 0.5; deliverer.main()"
-
-
-def test_a_process_that_cannot_come_to_deliver_ends(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, command=("true",))
-    with Outbox(settings.paths.state).alone():
-        waiting = subprocess.run(
-            [sys.executable, "-c", UNLIMITED],
-            input=json.dumps(delivery_job(settings)).encode(),
-            timeout=60,
-            check=False,
-        )
-    assert waiting.returncode == OUT_OF_TIME
+    out = tmp_path / "out"
+    command = ("/bin/sh", "-c", f"cat >> {out}")
+    settings = settings_for(tmp_path, url=receiver.url, command=command, timeout=10)
+    outbox = Outbox(settings.paths.state)
+    with outbox.alone("webhook") as ours:
+        assert ours
+        record_end_of_run(ended("failed"), settings)
+        assert receiver.requests == []
+    assert [json.loads(line)["event"] for line in out.read_text().splitlines()] == ["failed"]
+    record_end_of_run(ended("backoff"), settings)  # no change of state: it delivers even so
+    assert [change["event"] for change in receiver.taken] == ["failed"]
+    assert outbox.is_empty()
 
 
 def test_a_killed_delivery_loses_nothing(tmp_path: Path, receiver: Receiver) -> None:
-    settings = settings_for(tmp_path, url=receiver.url, timeout=60, retries=3)
+    settings = settings_for(tmp_path, url=receiver.url, timeout=60)
     receiver.behave = "stall"
-    conclude(ended("failed"), settings)
-    eventually(lambda: len(receiver.requests) == 1)
-    (pid,) = deliverers(settings)
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not deliverers(settings))
+    config = tmp_path / "retrofit.toml"
+    config.write_text(
+        f'[paths]\nstate = "{settings.paths.state}"\n'
+        f'[notify]\nurl = "{receiver.url}"\ntimeout = 60\n'
+    )
+    Outbox(settings.paths.state).enqueue("default", notification(), to=("webhook",))
+    retrofit_program = Path(sys.executable).with_name("retrofit")
+    with subprocess.Popen([retrofit_program, "--config", config, "notify"]) as delivering_process:
+        eventually(lambda: len(receiver.requests) == 1)
+        delivering_process.kill()
     receiver.behave = "take"
-    conclude(ended("waiting"), settings)  # no change of state: the next run delivers even so
-    eventually(lambda: Outbox(settings.paths.state).is_empty())
+    record_end_of_run(ended("unchanged"), settings)
+    assert Outbox(settings.paths.state).is_empty()
     assert [change["event"] for change in receiver.taken] == ["failed"]
 
 
-def deliverers(settings: Settings) -> list[int]:
-    """The processes that deliver from this outbox, or wait to."""
-    locks = {str(settings.paths.state / name) for name in ("outbox.lock", "outbox.next")}
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            names = [str(each.readlink()) for each in (process / "fd").iterdir()]
-        except OSError:
-            continue
-        if locks.intersection(names) and int(process.name) != os.getpid():
-            found.append(int(process.name))
-    return found
+def notification() -> Notification:
+    return Notification(
+        id="host/default/abcd1234-1", event="failed", at=datetime.now(UTC), target="default"
+    )
 
 
 def test_the_worker_goes_on_telling(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(tmp_path, url=receiver.url)
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     with delivering(lambda: settings, every=0.1):
         eventually(lambda: Outbox(settings.paths.state).is_empty())
     assert [change["event"] for change in receiver.taken] == ["failed"]
-    assert not [each for each in threading.enumerate() if each.name == "deliveries"]
+    assert not [each for each in threading.enumerate() if each.name.startswith("notify ")]
 
 
-def test_runs_of_several_targets_do_not_wait_for_each_others_letters(
+def test_runs_of_several_targets_do_not_wait_for_each_others_queues(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_for(tmp_path, url=receiver.url)
+    settings = settings_for(tmp_path, "default", "other", url=receiver.url)
     receiver.behave = 500
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     deliver_now(settings)
     receiver.behave = "take"
     with monkeypatch.context() as patch:
-        patch.setattr("retrofit.process.detach", lambda *_, **__: None)
-        conclude({**ended("failed"), "target": "other"}, settings)
+        patch.setattr("retrofit.notify.delivery.deliver_in_time", lambda *_: None)
+        record_end_of_run(ended("failed", target="other"), settings)
     deliver_now(settings, Clock())  # the first one is not due yet
     assert {change["target"] for change in receiver.taken} <= {"default", "other"}
     assert "other" in {change["target"] for change in receiver.taken}
@@ -359,7 +365,7 @@ def test_runs_of_several_targets_do_not_wait_for_each_others_letters(
 
 def test_a_full_or_missing_disk_fails_no_run(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file, where a directory is wanted")
-    conclude(ended("failed"), settings_for(tmp_path, command=("true",)))
+    record_end_of_run(ended("failed"), settings_for(tmp_path, command=("true",)))
 
 
 def command_line(tmp_path: Path, *words: str, **notify: Any) -> Result:
@@ -373,17 +379,17 @@ def command_line(tmp_path: Path, *words: str, **notify: Any) -> Result:
 def test_the_command_line_delivers_what_waits_and_shows_the_rest(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool(settings_for(tmp_path, url=receiver.url), monkeypatch, "failed")
+    enqueue(settings_for(tmp_path, url=receiver.url), monkeypatch, "failed")
     receiver.behave = 500
     for attempts in (1, 2):  # asked by a person, it waits for nothing
         shown = command_line(tmp_path, "-o", "json", url=receiver.url)
-        (letter,) = json.loads(shown.stdout)["waiting"]
-        assert letter["attempts"] == attempts
-        assert "500" in letter["last_error"]
+        (queued,) = json.loads(shown.stdout)["queued"]
+        assert queued["attempts"] == attempts
+        assert "500" in queued["last_error"]
     assert "the receiver answered 500" in command_line(tmp_path, url=receiver.url).stdout
     receiver.behave = "take"
     shown = command_line(tmp_path, "-o", "json", url=receiver.url)
-    assert json.loads(shown.stdout) == {"test": None, "waiting": []}
+    assert json.loads(shown.stdout) == {"test": None, "queued": []}
     assert len(receiver.taken) == 1
 
 
@@ -401,7 +407,7 @@ def test_a_test_is_sent_and_its_failure_told(tmp_path: Path, receiver: Receiver)
 
 @pytest.mark.parametrize("url", ["http://user:word@host/", "ftp://host/", "host", "http://"])
 def test_addresses_that_are_none_or_hold_a_password_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"expected an address|credentials belong"):
+    with pytest.raises(ValueError, match=r"expected a URL|put credentials|no host"):
         NotifySettings(url=url)
 
 
@@ -411,9 +417,9 @@ def test_a_receiver_that_is_not_there_is_told_without_its_whole_address(
     with receiving() as gone:
         url = f"{gone.url}/token"
     settings = settings_for(tmp_path, url=url)
-    spool(settings, monkeypatch, "failed")
+    enqueue(settings, monkeypatch, "failed")
     deliver_now(settings)
-    ((letter,),) = Outbox(settings.paths.state).letters()
-    assert letter.last_error is not None
-    assert "Connection refused" in letter.last_error
-    assert "token" not in letter.last_error
+    (queued,) = Outbox(settings.paths.state).queues()[0].values()
+    assert queued.last_error is not None
+    assert "Connection refused" in queued.last_error
+    assert "token" not in queued.last_error

@@ -5,14 +5,16 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from retrofit.cloud.octavia import Octavia, mismatches, usage
 from retrofit.config import CloudSettings, OctaviaSettings, Target
 from retrofit.errors import CloudError, ConfigError
 from retrofit.model import Usage
-from retrofit.octavia import Octavia, mismatches, usage
 from tests.devcloud.octavia_api import Octavia as RunningOctavia
 
 PAGE = 7
@@ -22,10 +24,10 @@ PAGE = 7
 def target(devcloud: Any) -> Callable[..., Target]:
     """A target whose user may list amphorae, unless told otherwise."""
 
-    def make(ask: str = "auto", *, cloud: str | None = devcloud.admin_cloud) -> Target:
+    def make(query: str = "auto", *, cloud: str | None = devcloud.admin_cloud) -> Target:
         return Target(
             cloud=CloudSettings(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml, retries=0),
-            octavia=OctaviaSettings.model_validate({"ask": ask, "cloud": cloud}),
+            octavia=OctaviaSettings.model_validate({"query": query, "cloud": cloud}),
         )
 
     return make
@@ -157,14 +159,14 @@ def test_tells_which_image_tags_flavors_name(
     devcloud.plant(tiny_image(), tags=["gold"])  # Octavia looks for it before it takes the flavor
     running_octavia.create_flavor("gold", '{"amp_image_tag": "gold"}')
     running_octavia.create_flavor("pair", '{"loadbalancer_topology": "ACTIVE_STANDBY"}')
-    assert Octavia.connect(target()).image_tags() == {"gold": "gold"}
-    assert Octavia.connect(target(cloud=devcloud.cloud)).image_tags() == {}
+    assert Octavia.connect(target()).flavors_and_tags()[1] == {"gold": "gold"}
+    assert Octavia.connect(target(cloud=devcloud.cloud)).flavors_and_tags()[1] == {}
 
 
 def test_a_member_may_not_ask(
     running_octavia: RunningOctavia, target: Callable[..., Target]
 ) -> None:
-    error = refused(target, "Octavia does not answer these credentials", cloud=None)
+    error = refused(target, "Octavia refuses these credentials", cloud=None)
     assert "octavia.cloud" in str(error.hint)
 
 
@@ -179,7 +181,7 @@ def test_a_region_without_octavia(
 
 
 def test_never_means_never(running_octavia: RunningOctavia, target: Callable[..., Target]) -> None:
-    assert usage(target("never")) == Usage(unknown="octavia.ask is never")
+    assert usage(target("never")) == Usage(unknown="octavia.query is never")
 
 
 def test_a_cloud_that_clouds_yaml_does_not_have(
@@ -205,3 +207,49 @@ def test_an_octavia_that_is_down(
 ) -> None:
     running_octavia.stop()
     refused(target, "Octavia cannot be reached")
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/v2", "/v2/", "/v2.0"])
+@pytest.mark.parametrize("where", ["catalog", "override"])
+def test_every_form_of_an_endpoint(
+    running_octavia: RunningOctavia,
+    target: Callable[..., Target],
+    devcloud: Any,
+    tmp_path: Path,
+    where: str,
+    ending: str,
+) -> None:
+    image = str(uuid.uuid4())
+    running_octavia.add(amphorae=amphorae(3, image))
+    asked = target("require")
+    address = f"{running_octavia.url}{ending}"
+    if where == "catalog":
+        running_octavia.unregister()
+        running_octavia.register(address)
+    else:
+        document = yaml.safe_load(devcloud.clouds_yaml.read_text())
+        for entry in document["clouds"].values():
+            entry["load_balancer_endpoint_override"] = address
+        clouds = tmp_path / "clouds.yaml"
+        clouds.write_text(yaml.safe_dump(document))
+        clouds.chmod(0o600)
+        cloud = asked.cloud.model_copy(update={"clouds_yaml": clouds})
+        asked = asked.model_copy(update={"cloud": cloud})
+    try:
+        assert images_of(usage(asked)) == {image: 3}
+    finally:
+        if where == "catalog":
+            running_octavia.unregister()
+            running_octavia.register()
+
+
+def test_a_service_that_is_not_found_is_not_octavia(
+    running_octavia: RunningOctavia, target: Callable[..., Target]
+) -> None:
+    running_octavia.unregister()
+    running_octavia.register(f"{running_octavia.url}/nothing-there")
+    try:
+        refused(target, "the endpoint is not an Octavia API")
+    finally:
+        running_octavia.unregister()
+        running_octavia.register()

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from retrofit import making
-from retrofit.dib import preflight
+from retrofit.build.request import BuildRequest
 from retrofit.errors import BuildError
+from retrofit.model import BuiltImage
+from retrofit.produce.preflight import machine
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.octavia import ImageManager
-from tests.integration.stage import RETENTION_AT_ONCE, TAG, Stage
-from tests.integration.workshop import Workshop
+from tests.integration.fake_builder import FakeBuilder
+from tests.integration.harness import RETENTION_AT_ONCE, TAG, CloudHarness
 
 JAMMY = "com.ubuntu.cloud:server:22.04:amd64"
 JAMMY_TAG = f"{TAG}-jammy"
@@ -35,42 +36,42 @@ region = "RegionTwo"
 """
 
 
-class FailsFor(Workshop):
+class FailsFor(FakeBuilder):
     """A builder that fails for one release of Ubuntu."""
 
     release = ""
 
-    def build(self, source: Path, **asked: Any) -> Any:
-        if asked["expected_os"][1] == self.release:
+    def build(self, request: BuildRequest) -> BuiltImage:
+        if request.expected_os is not None and request.expected_os[1] == self.release:
             raise BuildError("disk-image-create failed", hint="see build.log")
-        return super().build(source, **asked)
+        return super().build(request)
 
 
 @pytest.fixture
-def series(stage: Stage) -> Stage:
+def series(harness: CloudHarness) -> CloudHarness:
     """Two targets in one region: noble and jammy, each with its tag."""
-    stage.toml = TWO_SERIES
-    stage.tags = {"jammy": JAMMY_TAG}
-    stage.source("20260911")
-    stage.source("20260911", product=JAMMY)
-    return stage
+    harness.toml = TWO_SERIES
+    harness.tags = {"jammy": JAMMY_TAG}
+    harness.source("20260911")
+    harness.source("20260911", product=JAMMY)
+    return harness
 
 
 def outcomes(document: Any) -> dict[str, str]:
     return {report["target"]: report["outcome"] for report in document["runs"]}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("release", "failing", "other"), [("24.04", "noble", "jammy"), ("22.04", "jammy", "noble")]
 )
 def test_one_whose_build_fails_stops_no_other(
-    series: Stage, release: str, failing: str, other: str
+    series: CloudHarness, release: str, failing: str, other: str
 ) -> None:
-    workshop = FailsFor(series.make_image)
-    workshop.release = release
-    series.workshop = workshop
+    fake_builder = FailsFor(series.make_image)
+    fake_builder.release = release
+    series.fake_builder = fake_builder
     document = series.retrofit("run-once", "-o", "json", exit_code=5).document
-    assert document["outcome"] == "failed"
     assert outcomes(document) == {failing: "failed", other: "published"}
     reports = {report["target"]: report for report in document["runs"]}
     assert reports[failing]["error"]["code"] == "build"
@@ -78,14 +79,14 @@ def test_one_whose_build_fails_stops_no_other(
     assert series.octavia(series.tags.get(other, TAG)) == reports[other]["image_id"]
     assert series.octavia(series.tags.get(failing, TAG)) is None
     table = series.retrofit("run-once", exit_code=5).stdout
-    assert "waiting" in table
+    assert "backoff" in table
     assert "unchanged" in table
     statuses = {each["target"]: each for each in series.read("status")["targets"]}
     assert statuses[failing]["failing"]["count"] == 1
     assert statuses[other]["failing"] is None
 
 
-def test_each_rotates_its_own_images_only(series: Stage) -> None:
+def test_each_rotates_its_own_images_only(series: CloudHarness) -> None:
     first = {report["target"]: report for report in series.act("run-once")["runs"]}
     series.source("20260912", product=JAMMY)
     document = series.act("run-once")
@@ -94,7 +95,7 @@ def test_each_rotates_its_own_images_only(series: Stage) -> None:
     assert series.octavia() == first["noble"]["image_id"]
 
 
-def test_one_can_be_named(series: Stage) -> None:
+def test_one_can_be_named(series: CloudHarness) -> None:
     report = series.act("run-once", "--target", "jammy")
     assert (report["target"], report["outcome"]) == ("jammy", "published")
     assert series.octavia() is None
@@ -106,7 +107,7 @@ def test_one_can_be_named(series: Stage) -> None:
     assert [image["target"] for image in series.read("list")] == ["jammy"]
 
 
-def test_going_back_wants_to_know_which_unless_an_image_says_it(series: Stage) -> None:
+def test_going_back_wants_to_know_which_unless_an_image_says_it(series: CloudHarness) -> None:
     older = series.former("20260909", days=9, retrofit_target="jammy")
     series.promoted("20260911", days=3, retrofit_target="jammy", tags=[JAMMY_TAG])
     standing = series.promoted("20260911", days=3, retrofit_target="noble")
@@ -118,7 +119,7 @@ def test_going_back_wants_to_know_which_unless_an_image_says_it(series: Stage) -
     assert series.octavia() == standing
 
 
-def test_a_pause_of_one_is_none_of_the_other(series: Stage) -> None:
+def test_a_pause_of_one_is_none_of_the_other(series: CloudHarness) -> None:
     series.retrofit("pause", "--reason", "x", "--target", "noble")
     assert outcomes(series.retrofit("run-once", "-o", "json").document) == {
         "noble": "paused",
@@ -127,34 +128,34 @@ def test_a_pause_of_one_is_none_of_the_other(series: Stage) -> None:
 
 
 def test_an_architecture_that_cannot_run_here_is_refused_and_the_other_is_published(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: CloudHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "BINFMT", stage.directory / "no-emulators")
+    monkeypatch.setattr(machine, "BINFMT", harness.directory / "no-emulators")
     foreign, product = (
         ("aarch64", "arm64") if os.uname().machine == "x86_64" else ("x86_64", "amd64")
     )
-    stage.source(
+    harness.source(
         "20260911", product=f"com.ubuntu.cloud:server:24.04:{product}", architecture=foreign
     )
-    stage.source("20260911")
-    stage.toml = (
+    harness.source("20260911")
+    harness.toml = (
         f'[target.arm.source]\narchitecture = "{foreign}"\n[target.arm.publish]\ntag = "arm"\n'
     )
-    stage.toml += "[target.native]\n"
-    document = stage.retrofit("run-once", "-o", "json", exit_code=5).document
+    harness.toml += "[target.native]\n"
+    document = harness.retrofit("run-once", "-o", "json", exit_code=5).document
     arm, native = document["runs"]
     assert f"cannot run programs of {foreign}" in arm["error"]["message"]
     assert "binfmt" in arm["error"]["hint"]
     assert native["outcome"] == "published"
-    assert stage.octavia() == native["image_id"]
-    assert len(stage.workshop.built) == 1
+    assert harness.octavia() == native["image_id"]
+    assert len(harness.fake_builder.built) == 1
 
 
-def test_two_with_one_tag_in_one_region_are_refused_before_anything(stage: Stage) -> None:
-    stage.toml = '[target.noble]\n[target.jammy.source]\nseries = ["jammy"]\n'
-    said = stage.refused("config", "check", exit_code=2)
+def test_two_with_one_tag_in_one_region_are_refused_before_anything(harness: CloudHarness) -> None:
+    harness.toml = '[target.noble]\n[target.jammy.source]\nseries = ["jammy"]\n'
+    said = harness.refused("config", "check", exit_code=2)
     assert f"target.jammy.publish.tag: '{TAG}' is the tag of target noble" in said
-    stage.refused("run-once", exit_code=2)
+    harness.refused("run-once", exit_code=2)
 
 
 @pytest.fixture(scope="module")
@@ -165,22 +166,22 @@ def image_manager_of_two(second_region: Devcloud) -> Iterator[ImageManager]:
 
 @pytest.fixture
 def two(
-    stage: Stage,
+    harness: CloudHarness,
     second_region: Devcloud,
     image_manager_of_two: ImageManager,
     tmp_path: Path,
     tiny_image: Callable[..., Path],
-) -> Iterator[Stage]:
-    """The second region's Glance; the first one's stage has a target for each of the two."""
-    stage.toml = TWO_REGIONS
+) -> Iterator[CloudHarness]:
+    """The second region's Glance; the first one's harness has a target for each of the two."""
+    harness.toml = TWO_REGIONS
     # The client library accepts a region that the entry lists, and no other one.
-    document = yaml.safe_load(stage.site.clouds_yaml.read_text())
+    document = yaml.safe_load(harness.site.clouds_yaml.read_text())
     del document["clouds"]["demo"]["region_name"]
     document["clouds"]["demo"]["regions"] = ["RegionOne", "RegionTwo"]
-    stage.clouds_yaml = tmp_path / "clouds.yaml"
-    stage.clouds_yaml.write_text(yaml.safe_dump(document))
+    harness.clouds_yaml = tmp_path / "clouds.yaml"
+    harness.clouds_yaml.write_text(yaml.safe_dump(document))
     second_region.delete_all_images()
-    yield Stage(
+    yield CloudHarness(
         site=second_region,
         manager=image_manager_of_two,
         directory=tmp_path,
@@ -193,31 +194,31 @@ class TestRegions:
     """Two regions with one recipe."""
 
     def test_one_build_is_published_to_each_and_promoted_in_each(
-        self, stage: Stage, two: Stage, monkeypatch: pytest.MonkeyPatch
+        self, harness: CloudHarness, two: CloudHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[str] = []
-        monkeypatch.setattr(making, "require_machine", lambda of, **_: asked.append(of))
-        sources = [stage.source("20260911"), two.source("20260911")]
-        document = stage.retrofit("run-once", "-o", "json").document
+        monkeypatch.setattr(machine, "require_runnable", asked.append)
+        sources = [harness.source("20260911"), two.source("20260911")]
+        document = harness.retrofit("run-once", "-o", "json").document
         assert outcomes(document) == {"one": "published", "two": "published"}
         first, second = document["runs"]
-        assert (len(stage.workshop.built), len(stage.workshop.verified)) == (1, 1)
+        assert (len(harness.fake_builder.built), len(harness.fake_builder.verified)) == (1, 1)
         assert len(asked) == 1, "what is made already needs no machine to make it"
-        assert [stage.octavia(), two.octavia()] == [first["image_id"], second["image_id"]]
-        images = [stage.image(first["image_id"]), two.image(second["image_id"])]
+        assert [harness.octavia(), two.octavia()] == [first["image_id"], second["image_id"]]
+        images = [harness.image(first["image_id"]), two.image(second["image_id"])]
         assert images[0]["os_hash_value"] == images[1]["os_hash_value"]
         assert [image["retrofit_source_id"] for image in images] == sources
         assert [image["retrofit_target"] for image in images] == ["one", "two"]
         assert any(first["run_id"] in note for note in second["notes"])
         assert second["verification"]["passed"]
-        assert not list(stage.path("work").glob(".shelf/*"))
-        again = stage.retrofit("run-once", "-o", "json").document
+        assert not list(harness.path("work").glob(".shared-builds/*"))
+        again = harness.retrofit("run-once", "-o", "json").document
         assert set(outcomes(again).values()) == {"unchanged"}
 
     def test_the_first_stands_when_the_second_refuses_the_upload(
-        self, stage: Stage, two: Stage
+        self, harness: CloudHarness, two: CloudHarness
     ) -> None:
-        stage.source("20260911")
+        harness.source("20260911")
         two.source("20260911")
         before = two.promoted("20260910", days=3, retrofit_target="two")
 
@@ -228,43 +229,47 @@ class TestRegions:
             subprocess.run(convert, check=True)
             return path
 
-        stage.workshop.make_image = larger_than_the_second_takes
-        document = stage.retrofit("run-once", "-o", "json", exit_code=7).document
+        harness.fake_builder.make_image = larger_than_the_second_takes
+        document = harness.retrofit("run-once", "-o", "json", exit_code=7).document
         assert outcomes(document) == {"one": "published", "two": "failed"}
         assert "413" in document["runs"][1]["error"]["message"]
-        assert stage.octavia() == document["runs"][0]["image_id"]
+        assert harness.octavia() == document["runs"][0]["image_id"]
         assert two.octavia() == before
         assert set(two.everything()) == {before, document["runs"][1]["source"]["id"]}
-        assert not list(stage.path("work").glob(".shelf/*"))
+        assert not list(harness.path("work").glob(".shared-builds/*"))
 
     def test_the_first_stands_when_the_second_cannot_be_reached(
-        self, stage: Stage, two: Stage
+        self, harness: CloudHarness, two: CloudHarness
     ) -> None:
-        stage.source("20260911")
+        harness.source("20260911")
         with two.site.without_glance():
-            document = stage.retrofit("run-once", "-o", "json", exit_code=3).document
+            document = harness.retrofit("run-once", "-o", "json", exit_code=3).document
         assert outcomes(document) == {"one": "published", "two": "failed"}
-        assert stage.octavia() == document["runs"][0]["image_id"]
+        assert harness.octavia() == document["runs"][0]["image_id"]
 
-    def test_one_that_is_current_is_left_alone(self, stage: Stage, two: Stage) -> None:
-        stage.source("20260911")
+    def test_one_that_is_current_is_left_alone(
+        self, harness: CloudHarness, two: CloudHarness
+    ) -> None:
+        harness.source("20260911")
         two.source("20260911")
-        standing = stage.promoted("20260911", days=3, retrofit_target="one")
-        document = stage.retrofit("run-once", "-o", "json").document
+        standing = harness.promoted("20260911", days=3, retrofit_target="one")
+        document = harness.retrofit("run-once", "-o", "json").document
         assert outcomes(document) == {"one": "unchanged", "two": "published"}
-        assert (stage.octavia(), two.octavia()) == (standing, document["runs"][1]["image_id"])
+        assert (harness.octavia(), two.octavia()) == (standing, document["runs"][1]["image_id"])
 
-    def test_other_bytes_are_another_build(self, stage: Stage, two: Stage) -> None:
-        stage.source("20260911")
-        two.source("20260911", file=stage.make_image("other.qcow2"))
-        document = stage.retrofit("run-once", "-o", "json").document
+    def test_other_bytes_are_another_build(self, harness: CloudHarness, two: CloudHarness) -> None:
+        harness.source("20260911")
+        two.source("20260911", file=harness.make_image("other.qcow2"))
+        document = harness.retrofit("run-once", "-o", "json").document
         assert set(outcomes(document).values()) == {"published"}
-        assert len(stage.workshop.built) == 2
+        assert len(harness.fake_builder.built) == 2
 
-    def test_going_back_in_one_leaves_the_other(self, stage: Stage, two: Stage) -> None:
-        stage.former("20260909", days=9, retrofit_target="one")
-        standing = stage.promoted("20260911", days=3, retrofit_target="one")
+    def test_going_back_in_one_leaves_the_other(
+        self, harness: CloudHarness, two: CloudHarness
+    ) -> None:
+        harness.former("20260909", days=9, retrofit_target="one")
+        standing = harness.promoted("20260911", days=3, retrofit_target="one")
         before = two.former("20260909", days=9, retrofit_target="two")
         two.promoted("20260911", days=3, retrofit_target="two")
-        stage.retrofit("rollback", "--yes", "--target", "two")
-        assert (stage.octavia(), two.octavia()) == (standing, before)
+        harness.retrofit("rollback", "--yes", "--target", "two")
+        assert (harness.octavia(), two.octavia()) == (standing, before)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,22 @@ from retrofit.config import Settings, WebSettings
 from scheduler.web import serving
 from scheduler.web import snapshot as snapshots
 from scheduler.web.app import LARGEST_LOG, Application
-from scheduler.web.server import CONNECTIONS, served
+from scheduler.web.connections import CONNECTIONS, HEAD_SECONDS, SHARE, peer_of
+from scheduler.web.server import served
 from scheduler.web.snapshot import Rendering, Snapshot
 from tests.integration.worker_site import eventually
-from tests.unit import standings
+from tests.unit.status import scenes
 
 RUN = "20261122T110000Z-a1b2c3"
-PATHS = ("/", "/api/v1/status", "/api/v1/schema", "/metrics", "/healthz", "/static/style.css")
+PATHS = (
+    "/",
+    "/api/v2/status",
+    "/api/v2/schema",
+    "/metrics",
+    "/healthz",
+    "/livez",
+    "/static/style.css",
+)
 
 
 class Client:
@@ -52,7 +62,7 @@ class Client:
 
 
 def settings_for(tmp_path: Path, **web: Any) -> Settings:
-    return standings.settings(tmp_path).model_copy(
+    return scenes.settings(tmp_path).model_copy(
         update={"web": WebSettings(**{"enabled": True, "port": 0, **web})}
     )
 
@@ -60,13 +70,13 @@ def settings_for(tmp_path: Path, **web: Any) -> Settings:
 class Shown:
     """Stands for the snapshot."""
 
-    def __init__(self, scene: standings.Scene, **options: Any) -> None:
-        self.latest = Rendering.of(standings.document(scene, **options))
+    def __init__(self, scene: scenes.Scene, **options: Any) -> None:
+        self.latest = Rendering.of(scenes.document(scene, **options))
 
 
 @contextmanager
 def client_of(settings: Settings, shown: Shown | None = None) -> Iterator[Client]:
-    application = Application(shown or Shown(standings.good()), lambda: settings)
+    application = Application(shown or Shown(scenes.ok()), lambda: settings)
     with served(application, settings.web) as address:
         assert address is not None
         yield Client(address)
@@ -78,7 +88,7 @@ def logs(tmp_path: Path) -> Path:
     directory = tmp_path / "logs" / RUN
     directory.mkdir(parents=True)
     (directory / "build.log").write_text("<b>bold</b>\n")
-    (directory / "report.json").write_text(json.dumps(standings.report("failed")))
+    (directory / "report.json").write_text(json.dumps(scenes.report("failed").as_dict()))
     (directory / "sub").mkdir()
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "logs" / "other").mkdir()
@@ -120,11 +130,27 @@ def test_nothing_can_be_changed(tmp_path: Path, method: str) -> None:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/status", "status"), ("/schema", "schema"), ("", "status"), ("/status/x", "status")],
+)
+def test_the_first_version_is_gone_and_names_the_second(
+    tmp_path: Path, path: str, name: str
+) -> None:
+    with client_of(settings_for(tmp_path)) as client:
+        answer, body = client.ask(f"/api/v1{path}")
+        assert (answer.status, answer.headers["Content-Type"]) == (410, "application/json")
+        now = json.loads(body)["path"]
+        assert now == f"/api/v2/{name}"
+        assert now in json.loads(body)["error"]
+        assert client.ask(now)[0].status == 200
+
+
 def test_json_is_as_the_schema_that_is_served(tmp_path: Path) -> None:
     with client_of(settings_for(tmp_path)) as client:
-        answer, body = client.ask("/api/v1/status")
+        answer, body = client.ask("/api/v2/status")
         assert answer.headers["Content-Type"] == "application/json"
-        jsonschema.validate(json.loads(body), json.loads(client.ask("/api/v1/schema")[1]))
+        jsonschema.validate(json.loads(body), json.loads(client.ask("/api/v2/schema")[1]))
 
 
 @pytest.mark.parametrize(
@@ -223,18 +249,18 @@ def test_a_run_without_a_report_has_a_page_even_so(tmp_path: Path, logs: Path) -
         answer, body = client.ask(f"/runs/{RUN}/")
         assert answer.status == 200
         assert b"there is no report" in body
-        for key in standings.report("failed"):
+        for key in scenes.report("failed").as_dict():
             for value in (None, 7, "text", ["text"], {"key": "value"}):
-                damaged = {**standings.report("failed"), key: value}
+                damaged = {**scenes.report("failed").as_dict(), key: value}
                 (logs / "report.json").write_text(json.dumps(damaged))
                 assert client.ask(f"/runs/{RUN}/")[0].status == 200, (key, value)
 
 
 def test_a_damaged_report_spoils_no_page(tmp_path: Path, logs: Path) -> None:
     settings = settings_for(tmp_path)
-    for key in standings.report("failed"):
+    for key in scenes.report("failed").as_dict():
         for value in (None, 7, "text", ["text"], [{"name": 1}], {"key": "value"}):
-            damaged = {**standings.report("failed"), key: value}
+            damaged = {**scenes.report("failed").as_dict(), key: value}
             (logs / "report.json").write_text(json.dumps(damaged))
             assert Snapshot(lambda: settings).latest.page, (key, value)
 
@@ -242,21 +268,35 @@ def test_a_damaged_report_spoils_no_page(tmp_path: Path, logs: Path) -> None:
 def test_health_is_503_and_says_why(tmp_path: Path) -> None:
     from datetime import timedelta
 
-    shown = Shown(standings.never_run(), since=standings.NOW - timedelta(hours=40))
+    shown = Shown(scenes.never_run(), since=scenes.NOW - timedelta(hours=40))
     with client_of(settings_for(tmp_path), shown) as client:
         answer, body = client.ask("/healthz")
         assert answer.status == 503
         assert (
             "default: no successful run since this worker began" in json.loads(body)["reasons"][0]
         )
-        shown.latest = Rendering.of(standings.document(standings.good()))
+        shown.latest = Rendering.of(scenes.document(scenes.ok()))
         assert client.ask("/healthz")[0].status == 200
+
+
+def test_a_probe_for_life_does_not_end_the_worker_that_repairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = Shown(scenes.no_image())
+    with client_of(settings_for(tmp_path), shown) as client:
+        answer, body = client.ask("/healthz")
+        assert answer.status == 503
+        assert "Octavia finds no image" in json.loads(body)["reasons"][0]
+        answer, body = client.ask("/livez")
+        assert (answer.status, json.loads(body)) == (200, {"alive": True})
+        monkeypatch.setattr(snapshots, "TOO_LATE", -1.0)
+        assert client.ask("/livez")[0].status == 503
 
 
 def test_health_is_503_when_nothing_is_renewed_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = Shown(standings.good())
+    shown = Shown(scenes.ok())
     monkeypatch.setattr(snapshots, "TOO_LATE", -1.0)
     with client_of(settings_for(tmp_path), shown) as client:
         answer, body = client.ask("/healthz")
@@ -275,7 +315,7 @@ def test_a_cloud_that_does_not_answer_holds_up_nobody(
     def ask(target: Any, _settings: Any, **_: Any) -> Any:
         asked.append(target.name)
         released.wait(60)
-        return standings.good().cloud
+        return scenes.ok().cloud
 
     with (
         Snapshot(lambda: settings, ask=ask) as snapshot,
@@ -289,7 +329,40 @@ def test_a_cloud_that_does_not_answer_holds_up_nobody(
         assert all(b"has not been asked yet" in body for body in bodies)
         assert asked == ["default"]  # by the clock, not by readers
         released.set()
-        eventually(lambda: standings.IMAGE.encode() in client.ask("/")[1], "the answer")
+        eventually(lambda: scenes.IMAGE.encode() in client.ask("/")[1], "the answer")
+
+
+@pytest.mark.parametrize("answered_before", [True, False])
+def test_a_cloud_that_does_not_come_to_an_end_is_said_not_to_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered_before: bool
+) -> None:
+    monkeypatch.setattr(snapshots, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(snapshots, "LONG", 0.2)
+    settings = settings_for(tmp_path)
+    settings = settings.model_copy(
+        update={"web": settings.web.model_copy(update={"refresh": 0.05})}
+    )
+    answering, released = threading.Event(), threading.Event()
+    if answered_before:
+        answering.set()
+
+    def ask(*_: Any, **__: Any) -> Any:
+        if not answering.is_set():
+            released.wait(60)
+        return scenes.ok().cloud
+
+    with Snapshot(lambda: settings, ask=ask) as snapshot:
+        if answered_before:
+            eventually(lambda: scenes.IMAGE.encode() in snapshot.latest.page, "the image")
+            answering.clear()
+        eventually(lambda: b"no whole answer in" in snapshot.latest.page, "the silence")
+        (target,) = snapshot.latest.document.targets
+        assert "cloud_unreachable" in target.states
+        assert "no whole answer in 0 seconds" in target.summary
+        assert ("amphora-haproxy" in target.summary) == answered_before
+        answering.set()
+        released.set()
+        eventually(lambda: b"does not answer" not in snapshot.latest.page, "the answer")
 
 
 def test_a_bug_in_asking_is_shown_and_outlived(
@@ -321,6 +394,108 @@ def test_stalled_and_many_connections_leave_room_for_others(tmp_path: Path) -> N
         finally:
             for connection in stalled:
                 connection.close()
+
+
+def slow(client: Client, begin: bytes, go_on: Callable[[socket.socket], object]) -> SlowClients:
+    return SlowClients((client.host, client.port), begin, go_on)
+
+
+class SlowClients:
+    """A hundred clients that come again at once when they are closed, and take their time."""
+
+    def __init__(
+        self, where: tuple[str, int], begin: bytes, go_on: Callable[[socket.socket], object]
+    ) -> None:
+        self.where, self.begin, self.go_on = where, begin, go_on
+        self.opened = self.closed = 0
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._one, daemon=True) for _ in range(100)]
+
+    def _one(self) -> None:
+        while not self._ended.is_set():
+            with suppress(OSError), socket.create_connection(self.where, timeout=5) as connection:
+                self.opened += 1
+                connection.sendall(self.begin)
+                while not self._ended.wait(PACE):
+                    self.go_on(connection)
+            self.closed += 1
+            # Not all at the same moment: that is another attack.
+            self._ended.wait(PACE * random.uniform(1, 5))  # noqa: S311  (not for secrets)
+
+    def __enter__(self) -> SlowClients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+PACE = 0.8
+"""Seconds between two bytes of a slow client: a tenth of 8, as the limit is a tenth of its own."""
+
+
+@pytest.mark.parametrize("kind", ["send", "read"])
+def test_a_hundred_slow_clients_keep_nobody_from_probes_and_metrics(
+    tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("scheduler.web.connections.HEAD_SECONDS", HEAD_SECONDS / 10)
+    log = logs / "verify.log"
+    with log.open("wb") as file:
+        file.truncate(LARGEST_LOG)  # more than the kernel takes for a client that does not read
+    begin, go_on = {
+        "send": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", lambda each: each.send(b"x")),
+        "read": (
+            f"GET /runs/{RUN}/verify.log HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+            lambda each: each.recv(1) or each.close(),
+        ),
+    }[kind]
+    times: list[float] = []
+    with client_of(settings_for(tmp_path)) as client, slow(client, begin, go_on) as clients:
+        eventually(lambda: clients.opened >= CONNECTIONS, "a hundred clients")
+        for _ in range(20):
+            for path in ("/healthz", "/metrics", "/livez"):
+                asked = time.monotonic()
+                assert client.ask(path)[0].status in {200, 503}
+                times.append(time.monotonic() - asked)
+            time.sleep(0.1)
+        assert clients.closed > 0
+    print(f"slow {kind}: median {sorted(times)[len(times) // 2]:.3f} s, longest {max(times):.3f} s")
+    assert max(times) < 5
+
+
+def test_a_slow_client_is_closed_and_one_that_waits_for_its_next_request_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.web.connections.HEAD_SECONDS", 1.0)
+    with client_of(settings_for(tmp_path)) as client:
+        lasting = http.client.HTTPConnection(client.host, client.port, timeout=30)
+        lasting.request("GET", "/livez")
+        lasting.getresponse().read()
+        with socket.create_connection((client.host, client.port), timeout=30) as late:
+            begun = time.monotonic()
+            with suppress(ConnectionError):
+                while True:
+                    late.sendall(b"G")
+                    late.settimeout(0.2)
+                    with suppress(TimeoutError):
+                        if late.recv(1) == b"":
+                            break
+            assert 0.9 < time.monotonic() - begun < 10
+        lasting.request("GET", "/livez")  # over the same connection
+        assert lasting.getresponse().status == 200
+        lasting.close()
+
+
+def test_a_peer_has_its_share_and_leaves_the_rest_to_others() -> None:
+    assert SHARE <= CONNECTIONS / 4
+    assert peer_of(("192.0.2.1", 80)) == peer_of(("::ffff:192.0.2.1", 80, 0, 0)) == "192.0.2.1"
+    assert peer_of(("2001:db8::1", 1, 0, 0)) == peer_of(("2001:db8::2:3:4:5", 2, 0, 0))
+    assert peer_of(("2001:db8::1", 1, 0, 0)) != peer_of(("2001:db8:0:1::1", 1, 0, 0))
+    assert peer_of(("fe80::1%eth0", 1, 0, 2)) == "fe80::/64"
+    assert peer_of(("fe80::1", 1, 0, 2)) == "fe80::/64"
 
 
 @pytest.mark.parametrize(
@@ -393,7 +568,7 @@ def test_only_addresses_are_listened_on(address: str) -> None:
 
 def test_ipv6_is_served_too(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, address="::1")
-    with served(Application(Shown(standings.good()), lambda: settings), settings.web) as address:
+    with served(Application(Shown(scenes.ok()), lambda: settings), settings.web) as address:
         assert address is not None
         port = int(address.rstrip("/").rpartition(":")[2])
         connection = http.client.HTTPConnection("::1", port, timeout=30)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,14 +13,12 @@ from typing import Any
 
 import pytest
 
-from retrofit.cloud import Glance
-from retrofit.config import CloudSettings
 from tests.devcloud import lock_servers
 from tests.devcloud.lock_servers import LockServer, Wire
+from tests.integration.harness import TAG, CloudHarness
 from tests.integration.worker_site import RunningWorker, Site, eventually
 
 LEASE = 6
-TAG = "octavia-amphora"
 
 
 @contextmanager
@@ -77,14 +74,13 @@ class Machine:
         while True:
             self.ended = len(self.worker.ended_runs())
             ended = self.run()
-            if ended["outcomes"] != {"default": "busy"}:
+            if ended["outcomes"] != {"default": "locked"}:
                 return ended
 
 
 @pytest.fixture
-def machine(devcloud: Any, clean_glance: None, tmp_path: Path) -> Iterator[Callable[..., Machine]]:
-    cloud = {"name": devcloud.cloud, "clouds_yaml": devcloud.clouds_yaml}
-    publish = {"keep": 2, "retire_after": 0, "retire_unasked_after": 0}
+def machine(harness: CloudHarness, tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    publish = {"keep": 2, "retire_after": 0, "retire_after_unknown": 0}
     with ExitStack() as stack:
 
         def make(name: str, server: LockServer) -> Machine:
@@ -92,7 +88,7 @@ def machine(devcloud: Any, clean_glance: None, tmp_path: Path) -> Iterator[Calla
             lock = {"url": server.url(wire.port), "lease": LEASE}
             site = Site(
                 root=tmp_path / name,
-                config={"cloud": cloud, "publish": publish, "lock": lock},
+                config={"cloud": harness.cloud, "publish": publish, "lock": lock},
                 builds=tmp_path / "builds",
             )
             return Machine(name=name, site=site, wire=wire, stack=stack)
@@ -100,49 +96,24 @@ def machine(devcloud: Any, clean_glance: None, tmp_path: Path) -> Iterator[Calla
         yield make
 
 
-@pytest.fixture
-def glance(devcloud: Any) -> Glance:
-    return Glance.connect(CloudSettings(name=devcloud.cloud, clouds_yaml=devcloud.clouds_yaml))
-
-
-@contextmanager
-def watched(glance: Glance) -> Iterator[list[str | None]]:
-    """Ask as Octavia does, all the while; None is an outage."""
-    seen: list[str | None] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            taken = glance.octavia_takes(TAG)
-            seen.append(taken.id if taken else None)
-            over.wait(0.1)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
-
-
-def versions(glance: Glance) -> list[str | None]:
-    images = glance.list({"retrofit_target": "default"})
+def versions(harness: CloudHarness) -> list[str | None]:
+    images = harness.amphorae()
     assert {image.status for image in images} == {"active"}
     return sorted(image.property("source_version_name") for image in images)
 
 
+@pytest.mark.slow
 def test_who_is_cut_off_stops_and_another_takes_over(
-    machine: Any, etcd: LockServer, publish: Any, glance: Glance
+    machine: Any, etcd: LockServer, harness: CloudHarness
 ) -> None:
-    publish("20260911")
+    harness.source("20260911")
     one, two = machine("one", etcd), machine("two", etcd)
     one.site.gate.touch()
     one.start()
     eventually(lambda: one.site.recorded() == ["begun"], "a build", one.worker.log)
     two.start()
     busy = two.next_end()
-    assert (busy["exit_code"], busy["outcomes"]) == (75, {"default": "busy"})
+    assert (busy["exit_code"], busy["outcomes"]) == (75, {"default": "locked"})
     one.wire.cut = True
     assert one.next_end()["exit_code"] == 75
     (report,) = one.site.reports()
@@ -152,13 +123,13 @@ def test_who_is_cut_off_stops_and_another_takes_over(
     assert two.run_until_its_turn()["outcomes"] == {"default": "published"}
     one.wire.cut = False
     assert one.run()["outcomes"] == {"default": "unchanged"}
-    assert versions(glance) == ["20260911"]
+    assert versions(harness) == ["20260911"]
 
 
 def test_another_machine_takes_over_from_one_that_died(
-    machine: Any, redis: LockServer, publish: Any, glance: Glance
+    machine: Any, redis: LockServer, harness: CloudHarness
 ) -> None:
-    publish("20260911")
+    harness.source("20260911")
     one, two = machine("one", redis), machine("two", redis)
     one.site.gate.touch()
     one.start()
@@ -167,32 +138,32 @@ def test_another_machine_takes_over_from_one_that_died(
     one.site.gate.unlink()
     two.start()
     first = two.next_end()["outcomes"]
-    if first == {"default": "busy"}:
+    if first == {"default": "locked"}:
         first = two.run_until_its_turn()["outcomes"]
     assert first == {"default": "published"}
     # The dead machine comes back, and finds what it left.
     one.start()
     assert one.next_end()["outcomes"] == {"default": "unchanged"}
     assert not [*one.site.work.glob("*/*")]
-    assert versions(glance) == ["20260911"]
+    assert versions(harness) == ["20260911"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["redis", "etcd"])
 def test_three_workers_keep_one_image_current_whoever_of_them_fails(
-    machine: Any, tmp_path: Path, publish: Any, glance: Glance, kind: str
+    machine: Any, tmp_path: Path, harness: CloudHarness, kind: str
 ) -> None:
     chance = random.Random(kind)  # noqa: S311  (the same rounds each time)
     with served(kind, tmp_path) as server:
         machines = [machine(name, server) for name in ("one", "two", "three")]
-        publish("20260900")
+        harness.source("20260900")
         for each in machines:
             each.site.environment["BUILD_SECONDS"] = "5"
             each.start()
         for each in machines:
             each.next_end()
         machines[0].run_until_its_turn()
-        with watched(glance) as seen:
+        with harness.polled() as seen:
             for number in range(1, 10):
                 version = f"202609{number:02}"
                 trouble = Trouble(
@@ -200,15 +171,15 @@ def test_three_workers_keep_one_image_current_whoever_of_them_fails(
                     way=chance.choice(["kill", "cut", "stop"]),
                     after=chance.uniform(1, 13),
                 )
-                publish(version)
+                harness.source(version)
                 go_through(machines, trouble)
                 print(version, trouble, *machines[0].site.record(), sep="\n  ")
-                assert versions(glance)[-1:] == [version]
-                assert len(versions(glance)) == len(set(versions(glance)))
-                (tagged,) = glance.list({"tag": [TAG]})
+                assert versions(harness)[-1:] == [version]
+                assert len(versions(harness)) == len(set(versions(harness)))
+                (tagged,) = harness.glance.list({"tag": [TAG]})
                 assert tagged.property("source_version_name") == version
     assert None not in seen
-    assert versions(glance) == ["20260908", "20260909"]
+    assert versions(harness) == ["20260908", "20260909"]
 
 
 @dataclass(frozen=True, kw_only=True)

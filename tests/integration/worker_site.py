@@ -8,7 +8,6 @@ a builder that calls a recording fake of disk-image-create and a verifier that b
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -20,9 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.configuration import toml
+
+if TYPE_CHECKING:
+    from retrofit.build.request import BuildRequest
+    from retrofit.model import BuiltImage, Verdict
+    from retrofit.verify.request import VerifyRequest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE = 90.0
@@ -211,56 +215,49 @@ def eventually(
     return answer
 
 
-def _build(source: Path, **asked: Any) -> Any:
-    from retrofit import process
+def _build(request: BuildRequest) -> BuiltImage:
     from retrofit.errors import BuildError
-    from retrofit.model import BuiltImage
+    from retrofit.system import logged_process, process
+    from tests.built import built_image
     from tests.devcloud.files import make_tiny
 
-    work: Path = asked["work_dir"]
+    work = request.work_dir
     work.mkdir(parents=True)
     script = work / "disk-image-create"
     script.write_text(FAKE_BUILD)
     script.chmod(0o755)
     try:
-        process.run_logged(
-            [script, work], log_file=asked["log_file"], timeout=600, env=dict(os.environ)
+        logged_process.run_logged(
+            [script, work], log_file=request.log_file, timeout=600, env=dict(os.environ)
         )
     except process.CommandError as error:
         raise BuildError(error.message) from error
     path = make_tiny(work / "amphora.qcow2", mark=str(work))
-    data = path.read_bytes()
-    return BuiltImage(
-        path=path,
-        disk_format="qcow2",
-        size=len(data),
-        virtual_size=8 << 20,
-        min_disk=1,
-        sha512=hashlib.sha512(data).hexdigest(),
-    )
+    return built_image(path, virtual_size=8 << 20, min_disk=1)
 
 
-def _verify(_path: Path, **_asked: Any) -> Any:
-    from retrofit.model import Check, Outcome, Verdict
+def _verify(_request: VerifyRequest) -> Verdict:
+    from tests.built import verdict_at
 
-    checks = (Check(name="haproxy", outcome=Outcome.PASSED, detail="2.8"),)
-    return Verdict(checks=checks, how="offline", facts={"haproxy_version": "2.8.5"})
+    return verdict_at("full")
 
 
 def main() -> None:
     """Be the worker, or one of its runs."""
     if sys.argv[1] == "worker":
-        from retrofit.terminal import configure_logging
-        from scheduler.notify import Notifier
+        from retrofit.console import configure_logging
+        from scheduler.sd_notify import Notifier
         from scheduler.worker import Worker
 
         configure_logging(verbose=False)
         command = (sys.executable, "-m", "tests.integration.worker_site")
         notifier = Notifier.from_environment()
         sys.exit(Worker(Path(sys.argv[2]), notifier=notifier, command=command).run())
-    from retrofit import cli, pipeline
+    from retrofit import cli
+    from retrofit.operations import run
 
-    pipeline.run_targets = functools.partial(pipeline.run_targets, build=_build, verify=_verify)
+    doubles = functools.partial(run.run_targets, build=_build, verify=_verify)
+    run.run_targets = doubles  # type: ignore[attr-defined]
     cli.main()
 
 

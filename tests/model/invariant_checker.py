@@ -7,19 +7,25 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from retrofit.config import Target
-from retrofit.model import Image
-from retrofit.plan import CHARM_TAG, UNFINISHED, is_usable, octavia_order
+from retrofit.model import UNFINISHED, Image
+from retrofit.plan import CHARM_TAG, is_usable, octavia_order
+from tests.model.world import World
 from tests.unit.images import OWN
-from tests.unit.world import World
 
 TAG = "octavia-amphora"
 
 
 def of_target(image: Image) -> bool:
-    return image.owner == OWN and image.property("retrofit_target") == "default"
+    """Return True for an image of the target, and for what is kept beside one."""
+    names = ("retrofit_target", "retrofit_evidence_target")
+    return image.owner == OWN and any(image.property(name) == "default" for name in names)
 
 
-class Witness:
+def is_evidence(image: Image) -> bool:
+    return image.property("retrofit_evidence_of") is not None
+
+
+class InvariantChecker:
     """Sees every change that we make to an image, and says which one should not have been."""
 
     def __init__(self, world: World, target: Target) -> None:
@@ -108,7 +114,12 @@ class Witness:
             self.looked[image.id] = self.call
             return
         self.changes.append(f"{what} {image.id}")
-        adopted = self.target.publish.adopt and CHARM_TAG in image.tags and what == "untag"
+        if is_evidence(image):
+            self._saw_evidence(what, image, after)
+            return
+        adopted = (
+            self.target.publish.replace_charm_images and CHARM_TAG in image.tags and what == "untag"
+        )
         self.require(image.owner == OWN, f"{what} an image of another project")
         self.require(of_target(image) or adopted, f"{what} an image that is not of the target")
         if not self.taken_away:
@@ -117,7 +128,9 @@ class Witness:
             self.require(
                 bool(self.standing()) or not self.stood, f"{what}: nothing of ours is left promoted"
             )
-        if what == "tag":
+        # A record of ours without bytes is only tried.
+        tried = image.id in self.made_now and image.status in UNFINISHED
+        if what == "tag" and not tried:
             # One call may lie between: what was hidden is shown first.
             looked = self.looked.get(image.id, -9)
             self.require(looked >= self.call - 2, "promoted without another look")
@@ -127,6 +140,14 @@ class Witness:
             self.made_now.add(image.id)
         if what == "delete" and image.id not in self.made_now and image.status not in UNFINISHED:
             self._retired(image)
+
+    def _saw_evidence(self, what: str, image: Image, after: Image | None) -> None:
+        self.require(image.owner == OWN, f"{what} evidence of another project")
+        self.require(what != "tag", "tagged evidence")
+        self.require(after is None or after.hidden, "showed evidence")
+        if what == "delete":
+            self.require(not image.protected, "deleted protected evidence")
+            self.require(not image.tags, "deleted evidence that others tagged")
 
     def _retired(self, image: Image) -> None:
         rules = self.target.publish
@@ -139,7 +160,7 @@ class Witness:
         free_since = max(self.free_since.get(image.id, image.created_at), image.created_at)
         hours = rules.retire_after
         if self.asked is None:
-            hours = max(hours, rules.retire_unasked_after)
+            hours = max(hours, rules.retire_after_unknown)
         else:
             self.require(image.id not in self.asked, "retired what an amphora runs on")
         self.require(

@@ -1,7 +1,7 @@
 """A Glance in memory, with a world around it that others change between any two of our calls.
 
 It stands in for `retrofit.cloud.Glance` in property tests, where thousands of interleavings are
-tried. What it does is what Glance was measured to do (tests/unit/test_memory_glance.py holds both
+tried. What it does is what Glance was measured to do (tests/model/test_memory_glance.py holds both
 side by side); where Glance leaves a choice, it is the nastier one: we see every tenant's images and
 may change them, as an administrator could, listings come in any order, and images that were not
 hidden and those that were are listed in two requests.
@@ -9,6 +9,7 @@ hidden and those that were are listed in two requests.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,14 +17,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from retrofit.cloud import Removal
+from retrofit.cloud.clock import Clock
 from retrofit.cloud.errors import MissingImageError
+from retrofit.cloud.glance import Quota
 from retrofit.cloud.image import STANDARD_KEYS
-from retrofit.digests import Digests
+from retrofit.cloud.presence import Reading
 from retrofit.errors import CloudError, PublishError, SourceVanishedError
 from retrofit.model import Image
-from retrofit.progress import Progress, silent
+from retrofit.system.digests import Digests, digest_of_ends
+from retrofit.system.progress import Progress, silent
+from tests.model.world import World
 from tests.unit.images import OWN
-from tests.unit.world import World
 
 T = TypeVar("T")
 
@@ -53,7 +57,7 @@ class Fault:
 class MemoryGlance:
     """The public face of `retrofit.cloud.Glance`, as one process of ours sees it.
 
-    `others` act before the call whose number they are told; `witness` sees every change of ours,
+    `others` act before the call whose number they are told; `checker` sees every change of ours,
     and every look at one image, as (what, image before, image after), when it has just happened.
     """
 
@@ -62,19 +66,24 @@ class MemoryGlance:
         world: World,
         *,
         others: Callable[[int], None] = lambda _: None,
-        witness: Callable[[str, Image | None, Image | None], None] = lambda *_: None,
+        checker: Callable[[str, Image | None, Image | None], None] = lambda *_: None,
         fault: Fault | None = None,
         refuses_data: bool = False,
     ) -> None:
         self.project_id = OWN
         self.where = "memory"
+        self.region: str | None = None
         self.calls = 0
         self._world = world
         self._others = others
-        self._witness = witness
+        self._checker = checker
         self._fault = fault
         self._refuses_data = refuses_data
         self._dead = self._down = False
+
+    def clock(self) -> Clock:
+        """Glance's clock; a look at the last answer, and no call."""
+        return Clock(now=self._world.now)
 
     def list(self, filters: Mapping[str, Any], *, hidden: bool | None = None) -> list[Image]:
         found: dict[str, Image] = {}
@@ -86,10 +95,10 @@ class MemoryGlance:
 
     def get(self, image_id: str) -> Image | None:
         image = self._call(lambda: self._world.images.get(image_id))
-        self._witness("look at", image, image)
+        self._checker("look at", image, image)
         return image
 
-    def octavia_takes(self, tag: str, owner: str | None = None) -> Image | None:
+    def octavia_image(self, tag: str, owner: str | None = None) -> Image | None:
         return self._call(lambda: next(iter(self._world.eligible(tag, owner)), None))
 
     def download(self, image: Image, path: Path, progress: Progress = silent) -> Digests:
@@ -103,6 +112,24 @@ class MemoryGlance:
         digests = Digests()
         digests.update(content)
         return digests
+
+    def read_ends(self, image: Image) -> Reading:
+        return self._call(
+            lambda: self._reading(image, lambda content: digest_of_ends(content, content))
+        )
+
+    def read_whole(self, image: Image, algorithm: str) -> Reading:
+        return self._call(
+            lambda: self._reading(
+                image, lambda content: f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+            )
+        )
+
+    def _reading(self, image: Image, digest: Callable[[bytes], str]) -> Reading:
+        content = self._world.content.get(image.id)
+        if image.id not in self._world.images or not content:
+            return Reading(missing="the store has no data of it")
+        return Reading(digest=digest(content))
 
     def create(self, attributes: Mapping[str, Any]) -> Image:
         standard = {
@@ -131,6 +158,9 @@ class MemoryGlance:
 
         self._change("begin upload", begin, image.id)
         return self._change("end upload", end, image.id)
+
+    def quotas(self) -> dict[str, Quota]:
+        return self._call(dict)
 
     def tag(self, image_id: str, tag: str) -> None:
         def act() -> Image:
@@ -197,7 +227,7 @@ class MemoryGlance:
             result = act()
             after = result if isinstance(result, Image) else self._world.images.get(image_id or "")
             if after != before:
-                self._witness(what, before, after)
+                self._checker(what, before, after)
             return result
 
         return self._call(watched)

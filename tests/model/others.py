@@ -7,17 +7,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from retrofit.model import Image
-from retrofit.plan import CHARM_TAG, octavia_order
+from retrofit.plan import CHARM_TAG, is_usable, octavia_order
+from retrofit.plan.image_state import DEMOTED_AT, OLD_REJECTED_AT, PROMOTED_AT, REJECTED_AT
 from retrofit.plan.pause import PROPERTY as PAUSED
-from tests.unit.witness import TAG, Witness, of_target
-from tests.unit.world import Machine, World
+from tests.model.invariant_checker import TAG, InvariantChecker, is_evidence, of_target
+from tests.model.world import Machine, World
 
 DISK = b"a stock disk"
 PRODUCT = "com.ubuntu.cloud:server:24.04:amd64"
 ACTS = (
     "plant a look-alike", "make one with the charm", "untag", "tag", "hide", "show", "protect",
     "unprotect", "delete", "deactivate", "reactivate", "spoil", "keep in the store", "boot",
-    "come up", "stop", "release a source", "let a source vanish",
+    "come up", "stop", "release a source", "let a source vanish", "promote as 0.1.0 does",
+    "delete evidence", "tag evidence", "protect evidence",
 )  # fmt: skip
 
 
@@ -30,9 +32,9 @@ def pick(images: Iterable[Image], number: int) -> Image | None:
 class Others:
     """Everybody but us. `took_a_pause` says whether an image that they deleted carried one."""
 
-    def __init__(self, world: World, witness: Witness) -> None:
+    def __init__(self, world: World, checker: InvariantChecker) -> None:
         self.world = world
-        self.witness = witness
+        self.checker = checker
         self.took_a_pause = False
         self._serials = itertools.count(1)
 
@@ -46,7 +48,7 @@ class Others:
 
     def act(self, what: str, which: int) -> None:
         """Do one thing to one of the images, or to something else."""
-        with self.witness.others_act():
+        with self.checker.others_act():
             if not self._act_on_the_world(what, which):
                 image = pick(self.ours(), which)
                 if image is not None:
@@ -80,11 +82,24 @@ class Others:
                 world.machines[number] = Machine(
                     id=number, image_id=taken.id, created_at=world.now, up=False
                 )
+        elif what.endswith(" evidence"):
+            self._act_on_evidence(what, which)
         elif what in {"come up", "stop"}:
             self._act_on_a_machine(what, which)
         else:
             return False
         return True
+
+    def _act_on_evidence(self, what: str, which: int) -> None:
+        record = pick(filter(is_evidence, self.world.images.values()), which)
+        if record is None:
+            return
+        if what == "delete evidence":
+            del self.world.images[record.id]
+        elif what == "tag evidence":
+            self.world.change(record.id, tags=record.tags | {TAG})
+        else:
+            self.world.change(record.id, protected=True)
 
     def _act_on_a_machine(self, what: str, which: int) -> None:
         machines = self.world.machines
@@ -102,7 +117,7 @@ class Others:
             world.change(image.id, tags=image.tags - {TAG})
         elif what == "tag":
             world.change(image.id, tags=image.tags | {TAG})
-            self.witness.lent.add(image.id)
+            self.checker.lent.add(image.id)
         elif what in {"hide", "show"}:
             world.change(image.id, hidden=what == "hide")
         elif what in {"protect", "unprotect"}:
@@ -117,8 +132,27 @@ class Others:
             world.change(image.id, status="active")
         elif what == "spoil" and image.status == "active":
             world.change(image.id, hash_value="of other bytes")
+        elif what == "promote as 0.1.0 does" and is_usable(image):
+            self._promote_as_0_1_0(image)
         elif what == "keep in the store" and image.size:
             world.in_use_in_store ^= {image.id}
+
+    def _promote_as_0_1_0(self, image: Image) -> None:
+        """Promote as a machine of 0.1.0 does, which knows a rejection by its old name only."""
+        properties = dict(image.properties)
+        properties[PROMOTED_AT] = self.world.now.isoformat(timespec="seconds")
+        for name in (DEMOTED_AT, OLD_REJECTED_AT):
+            properties.pop(name, None)
+        tags = image.tags | {TAG}
+        self.world.change(image.id, tags=tags, hidden=False, properties=properties)
+        self.checker.lent.add(image.id)
+
+    def rejections_are_of_0_1_0(self) -> None:
+        """Leave of every rejection the name by which 0.1.0 knows it."""
+        for image in self.ours():
+            properties = dict(image.properties)
+            properties.pop(REJECTED_AT, None)
+            self.world.change(image.id, properties=properties)
 
     def release(self) -> None:
         """Let the synchroniser add a newer version."""

@@ -1,6 +1,6 @@
 """Runs and an operator's commands in any order, while others change Glance between our calls.
 
-The code under test is the real one, from `run_once` and `by_hand` down to every call of Glance;
+The code under test is the real one, from `run_once` and `manual` down to every call of Glance;
 only Glance and Octavia are in memory, and building and verifying take no time. By default a fixed
 choice of histories is tried, the same each time. `HYPOTHESIS_PROFILE=thorough pytest` on this file
 tries sixty times as many, other ones each time.
@@ -8,7 +8,6 @@ tries sixty times as many, other ones each time.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import shutil
 import tempfile
@@ -25,31 +24,37 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from retrofit import (
-    by_hand,
-    failures,
-    making,
-    pausing,
-    pipeline,
-    publish,
-    recorded,
-    rotation,
-    survey,
-    upload,
-)
+from retrofit import pipeline, runner
+from retrofit.build.recipe import recipe_for
+from retrofit.build.request import BuildRequest
 from retrofit.cloud import Glance
-from retrofit.config import BuildSettings, PathSettings, PublishSettings, Settings, Target
-from retrofit.dib import recipe_for
+from retrofit.config import (
+    BuildSettings,
+    FreshnessSettings,
+    PathSettings,
+    PublishSettings,
+    Settings,
+    Target,
+)
 from retrofit.errors import BuildError, PublishError
-from retrofit.model import BuiltImage, Check, Outcome, Verdict
-from retrofit.pausing import order_by_me, pause_of, remove_pause, write_pause
-from retrofit.plan import UNFINISHED, is_usable
-from retrofit.report import RunReport
+from retrofit.model import UNFINISHED, BuiltImage, Verdict
+from retrofit.observe import target
+from retrofit.operations import manual, pause
+from retrofit.operations.pause import new_pause, remove_pause, write_pause
+from retrofit.plan import is_usable
+from retrofit.produce.preflight import require
+from retrofit.publish import look_again, properties, rotate, upload
+from retrofit.runs import failures
+from retrofit.runs.pauses import pause_of
+from retrofit.runs.report import RunReport
+from retrofit.verify.request import VerifyRequest
+from tests.built import built_image, verdict_at
+from tests.model.invariant_checker import TAG, InvariantChecker, is_evidence
+from tests.model.memory_glance import Fault, KilledError, MemoryGlance
+from tests.model.others import ACTS, DISK, Others, pick
+from tests.model.processes import EVIDENCE
+from tests.model.world import World
 from tests.thoroughness import THOROUGH
-from tests.unit.memory_glance import Fault, KilledError, MemoryGlance
-from tests.unit.others import ACTS, DISK, Others, pick
-from tests.unit.witness import TAG, Witness
-from tests.unit.world import World
 
 # At which of our calls. A run looks, creates, uploads and tags within the first fifteen.
 when = st.integers(0, 14) | st.integers(0, 45)
@@ -64,10 +69,10 @@ class Interleavings(RuleBasedStateMachine):
     @initialize(
         keep=st.sampled_from([2, 1, 3]),
         retire_after=st.sampled_from([0, 0, 48]),
-        unasked=st.sampled_from([0, 72]),
+        unknown=st.sampled_from([0, 72]),
         versions=st.integers(0, 4),
         serves=st.booleans(),
-        adopt=st.booleans(),
+        replace_charm_images=st.booleans(),
         hide=st.booleans(),
         seed=st.integers(0, 99),
     )
@@ -76,10 +81,10 @@ class Interleavings(RuleBasedStateMachine):
         *,
         keep: int,
         retire_after: int,
-        unasked: int,
+        unknown: int,
         versions: int,
         serves: bool,
-        adopt: bool,
+        replace_charm_images: bool,
         hide: bool,
         seed: int,
     ) -> None:
@@ -88,14 +93,14 @@ class Interleavings(RuleBasedStateMachine):
         self.publish = PublishSettings(
             keep=keep,
             retire_after=retire_after,
-            retire_unasked_after=unasked,
-            adopt=adopt,
+            retire_after_unknown=unknown,
+            replace_charm_images=replace_charm_images,
             hide=hide,
         )
         self.packages: tuple[str, ...] = ()
         self.world = World(seed)
-        self.witness = Witness(self.world, self.target)
-        self.others = Others(self.world, self.witness)
+        self.checker = InvariantChecker(self.world, self.target)
+        self.others = Others(self.world, self.checker)
         self.names = itertools.count(1)
         self.glance = MemoryGlance(self.world)
         self.build_fails: str | None = None
@@ -125,7 +130,11 @@ class Interleavings(RuleBasedStateMachine):
 
     @property
     def target(self) -> Target:
-        return Target(publish=self.publish, build=BuildSettings(packages=self.packages))
+        return Target(
+            publish=self.publish,
+            build=BuildSettings(packages=self.packages),
+            freshness=FreshnessSettings(check=False),
+        )
 
     @property
     def settings(self) -> Settings:
@@ -147,20 +156,20 @@ class Interleavings(RuleBasedStateMachine):
             self.pause_ended = True
 
         def act(number: int) -> None:
-            self.witness.call = number
+            self.checker.call = number
             for at, what, which in acts:
                 if at == number:
                     self.others.act(what, which)
-            self.witness.before(number)
+            self.checker.before(number)
 
         glance = MemoryGlance(
             self.world,
             others=act,
-            witness=self.witness.saw,
+            checker=self.checker.saw,
             fault=fault,
             refuses_data=self.build_fails == "upload",
         )
-        self.witness.a_process_begins()
+        self.checker.a_process_begins()
         with self._in_this_world(glance):
             try:
                 result = work(glance)
@@ -169,14 +178,14 @@ class Interleavings(RuleBasedStateMachine):
         self.interfered = any(at < glance.calls for at, _, _ in acts)
         if self.interfered:
             self.held = None
-        assert not self.witness.broken, (self.witness.broken, self.witness.changes)
+        assert not self.checker.broken, (self.checker.broken, self.checker.changes)
         if isinstance(result, RunReport) and result.error is not None:
             assert result.exit_code != 1, f"a bug: {result.error.message}"
         return result
 
     @contextmanager
     def _in_this_world(self, glance: MemoryGlance) -> Iterator[None]:
-        world, witness = self.world, self.witness
+        world, checker = self.world, self.checker
 
         class Clock(datetime):
             @classmethod
@@ -184,53 +193,51 @@ class Interleavings(RuleBasedStateMachine):
                 return world.now
 
         def usage(_target: Target) -> Any:
-            witness.asks()
+            checker.asks()
             return world.usage()
 
-        def look(target: Target, glance: Any) -> Any:
-            witness.looks()
-            return take_inventory(target, glance)
+        def look(target: Target, glance: Any, machine: Any = None) -> Any:
+            checker.looks()
+            return take_inventory(target, glance, machine)
 
         def recipe(build: BuildSettings) -> Any:
             return known_recipe(build.packages)
 
-        take_inventory = survey.take_inventory
-        dated = (failures, pausing, publish, recorded, rotation, survey)
-        looking = (survey, rotation, by_hand)
+        take_inventory = target.take_inventory
+        dated = (failures, pause, properties, runner, target)
+        looking = (target, rotate, manual)
         with ExitStack() as stack:
             replacements: tuple[Any, ...] = (
                 patch.object(Glance, "connect", lambda _settings: glance),
                 *(patch.object(module, "datetime", Clock) for module in dated),
                 *(patch.object(module, "take_inventory", look) for module in looking),
-                patch.object(survey, "usage", usage),
+                patch.object(target, "usage", usage),
                 # Takes processes and namespaces; tests of its own look at what it says.
-                patch.object(making, "_require_machine", lambda _run, _source: None),
-                *(patch.object(module, "recipe_for", recipe) for module in (pipeline, by_hand)),
+                patch.object(require, "tries_of_a_build", lambda *_: ([], [])),
+                *(patch.object(module, "recipe_for", recipe) for module in (pipeline, manual)),
                 patch.object(upload, "new_id", world.new_id),
+                patch.object(look_again, "PAUSE", 0.0),
                 structlog.testing.capture_logs(),
             )
             for replaced in replacements:
                 stack.enter_context(replaced)
             yield
 
-    def _build(self, source: Path, **asked: Any) -> BuiltImage:
-        assert source.read_bytes().startswith(DISK)
+    def _build(self, request: BuildRequest) -> BuiltImage:
+        assert request.source.read_bytes().startswith(DISK)
         if self.build_fails == "build":
             raise BuildError("disk-image-create failed")
         self.world.now += timedelta(minutes=7)
-        asked["work_dir"].mkdir(parents=True)
-        path = asked["work_dir"] / "amphora.qcow2"
+        request.work_dir.mkdir(parents=True)
+        path = request.work_dir / "amphora.qcow2"
         path.write_bytes(f"amphora {next(self.names)}".encode())
-        digest = hashlib.sha512(path.read_bytes()).hexdigest()
-        size = path.stat().st_size
-        return BuiltImage(
-            path=path, disk_format="qcow2", size=size, virtual_size=8, min_disk=3, sha512=digest
-        )
+        evidence = request.work_dir / "evidence.tar"
+        evidence.write_bytes(EVIDENCE)
+        return built_image(path, evidence=evidence)
 
-    def _verify(self, _path: Path, **_asked: Any) -> Verdict:
-        outcome = Outcome.FAILED if self.build_fails == "verify" else Outcome.PASSED
-        checks = (Check(name="haproxy", outcome=outcome, detail="2.8"),)
-        return Verdict(checks=checks, how="offline", facts={"haproxy_version": "2.8.5"})
+    def _verify(self, _request: VerifyRequest) -> Verdict:
+        fails = self.build_fails == "verify"
+        return verdict_at("full", failing_check="agent-answers" if fails else None)
 
     def _run(self, *, force: bool = False) -> RunReport:
         return pipeline.run_once(
@@ -244,6 +251,11 @@ class Interleavings(RuleBasedStateMachine):
         self.others.act(what, which)
         self.held = None
 
+    @rule()
+    def images_are_as_0_1_0_left_them(self) -> None:
+        # Nothing changes by it: what a rollback went back to stays promoted.
+        self.others.rejections_are_of_0_1_0()
+
     @rule(others=interference, fault=faults)
     def run_after_a_release(self, others: list[tuple[int, str, int]], fault: Fault | None) -> None:
         self.others.release()
@@ -255,16 +267,16 @@ class Interleavings(RuleBasedStateMachine):
         if recipe != self.packages:
             self.held = None
         self.packages = recipe
-        self.witness.target = self.target
+        self.checker.target = self.target
 
     @rule(hours=st.sampled_from([1, 20, 100]))
     def time_passes(self, hours: int) -> None:
-        self.witness.note_time()
+        self.checker.note_time()
         self.world.pass_time(hours=hours)
 
     @rule()
     def clock_is_set_back(self) -> None:
-        self.witness.note_time()
+        self.checker.note_time()
         self.world.pass_time(hours=-3)
 
     @rule()
@@ -310,18 +322,16 @@ class Interleavings(RuleBasedStateMachine):
             again = self.process(lambda _: self._run())
             assert again.outcome == ("paused" if report.outcome == "paused" else "unchanged")
             assert again.error is None
-            assert self.witness.changes == []
+            assert self.checker.changes == []
             assert again.image_id == report.image_id
 
     def _check_good_run(self, report: RunReport) -> None:
-        if self.others.took_a_pause:
-            self.paused_until, self.others.took_a_pause = None, False
         paused = self.paused_until is not None and self.world.now < self.paused_until
         assert (report.outcome == "paused") is paused or (self.pause_ended and paused)
         if report.outcome == "paused":
-            assert self.witness.changes == []
+            assert self.checker.changes == []
             return
-        standing = [image.id for image in self.witness.standing()]
+        standing = [image.id for image in self.checker.standing()]
         if report.image_id is None:
             assert standing == []
             assert any("charm" in note for note in report.notes)
@@ -331,6 +341,15 @@ class Interleavings(RuleBasedStateMachine):
             image
             for image in self.others.ours()
             if image.status in UNFINISHED and not image.protected
+        ]
+        assert not [
+            record.id
+            for record in self.world.images.values()
+            if is_evidence(record)
+            and record.property("retrofit_evidence_of") not in self.world.images
+            and not record.protected
+            and not record.tags
+            and record.id not in self.world.in_use_in_store  # Glance refuses until it is not
         ]
         if self.held is not None:
             assert standing == [self.held], "a run undid a rollback"
@@ -350,27 +369,34 @@ class Interleavings(RuleBasedStateMachine):
         chosen = None if which is None else pick(self.others.ours(), which)
         with self._in_this_world(self.glance):
             try:
-                wanted = by_hand.preview_rollback(self.target, chosen.id if chosen else None)
+                wanted = manual.preview_rollback(self.target, chosen.id if chosen else None)
             except PublishError:
                 return
         self._by_hand(wanted.image.id, "rollback", others, fault)
 
+    @precondition(lambda self: len(self.others.ours()) > 1)
+    @rule(which=st.none() | st.integers(0, 5))
+    def rollback_by_0_1_0_is_kept(self, which: int | None) -> None:
+        self.rollback(which, [], None)
+        self.others.rejections_are_of_0_1_0()
+        self.run_twice()
+
     def _by_hand(
         self, number: str, action: Any, others: list[tuple[int, str, int]], fault: Fault | None
     ) -> None:
-        stood = [image.id for image in self.witness.standing()]
+        stood = [image.id for image in self.checker.standing()]
         report = self.process(
-            lambda _: by_hand.promote_by_hand(self.target, self.settings, number, action=action),
+            lambda _: getattr(manual, action)(self.target, self.settings, number),
             others=others,
             fault=fault,
         )
         if report is None or report.error is not None:
-            if self.witness.changes:
+            if self.checker.changes:
                 self.held = None
             return
         self.held = None
         if not self.interfered:
-            assert [image.id for image in self.witness.standing()] == [number]
+            assert [image.id for image in self.checker.standing()] == [number]
             assert self.world.eligible(TAG)[0].id == number
             self.held = number if self._everything_is_made() else None
             done = stood != [number] or report.demoted
@@ -392,7 +418,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule(others=interference, fault=faults)
     def retire(self, others: list[tuple[int, str, int]], fault: Fault | None) -> None:
         self.process(
-            lambda _: by_hand.retire_by_hand(self.target, self.settings), others=others, fault=fault
+            lambda _: manual.retire(self.target, self.settings), others=others, fault=fault
         )
 
     @rule(hours=st.none() | st.sampled_from([1, 50]))
@@ -400,22 +426,21 @@ class Interleavings(RuleBasedStateMachine):
         until = None if hours is None else self.world.now + timedelta(hours=hours)
 
         def order(glance: Any) -> None:
-            inventory = survey.take_inventory(self.target, glance)
-            ordered = order_by_me("a change is going on", until)
+            inventory = target.take_inventory(self.target, glance)
+            ordered = new_pause("a change is going on", until)
             write_pause(glance, inventory, self.target, self.settings.paths.state, ordered)
 
         self.process(order)
-        self.others.took_a_pause = False
         self.paused_until = until or datetime.max.replace(tzinfo=UTC)
         self.pause_ended = False
 
     @rule()
     def resume(self) -> None:
         def end(glance: Any) -> None:
-            inventory = survey.take_inventory(self.target, glance)
+            inventory = target.take_inventory(self.target, glance)
             state = self.settings.paths.state
             remove_pause(glance, inventory, self.target, state)
-            left = pause_of(survey.take_inventory(self.target, glance), self.target, state)
+            left = pause_of(target.take_inventory(self.target, glance), self.target, state)
             assert left is None
 
         self.process(end)

@@ -12,9 +12,9 @@ import pytest
 from retrofit.cloud import Glance, Removal
 from retrofit.errors import CloudError, SourceVanishedError
 from retrofit.plan import octavia_order
+from tests.model.memory_glance import Fault, KilledError, MemoryGlance
+from tests.model.world import World
 from tests.unit.images import OWN
-from tests.unit.memory_glance import Fault, KilledError, MemoryGlance
-from tests.unit.world import World
 
 TAG = "octavia-amphora"
 
@@ -48,7 +48,7 @@ def test_created_at_is_in_whole_seconds_and_ties_go_to_the_greater_id() -> None:
     world.now = datetime(2026, 11, 1, 0, 0, 7, 900_000, tzinfo=UTC)
     made = [world.add(b"x", tags=frozenset({TAG})) for _ in range(5)]
     assert {image.created_at for image in made} == {datetime(2026, 11, 1, 0, 0, 7, tzinfo=UTC)}
-    taken = MemoryGlance(world).octavia_takes(TAG)
+    taken = MemoryGlance(world).octavia_image(TAG)
     assert taken is not None
     assert taken.id == max(image.id for image in made) == max(made, key=octavia_order).id
 
@@ -63,8 +63,8 @@ def test_octavia_takes_no_hidden_unfinished_deactivated_or_untagged_image() -> N
     world.add(b"x")
     foreign = world.add(b"x", tags=frozenset({TAG}), owner="tenant")
     glance = MemoryGlance(world)
-    assert glance.octavia_takes(TAG, owner=OWN) == able
-    assert glance.octavia_takes(TAG) == foreign  # Octavia asks as an administrator
+    assert glance.octavia_image(TAG, owner=OWN) == able
+    assert glance.octavia_image(TAG) == foreign  # Octavia asks as an administrator
 
 
 def test_lists_by_owner_tag_and_property_and_hidden_ones_only_where_asked() -> None:

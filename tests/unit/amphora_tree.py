@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from retrofit.config import BuildSettings
+from retrofit.control_plane.agents import DEFECTS, FEATURES
 from retrofit.verify.offline import Subject
 from retrofit.verify.offline.software import SYSCTL_KEYS
 from retrofit.verify.tree import Tree
@@ -34,6 +35,7 @@ PROGRAMS = (
     "/usr/sbin/rsyslogd",
     "/usr/sbin/logrotate",
     "/usr/bin/cloud-init",
+    "/usr/bin/nc",
     "/usr/sbin/sshd",
     "/var/lib/octavia/ping-wrapper.sh",
     "/usr/local/bin/lvs-masquerade.sh",
@@ -41,6 +43,7 @@ PROGRAMS = (
 
 FILES: Mapping[str, str] = {
     "/usr/lib/os-release": 'ID=ubuntu\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\n',
+    "/etc/passwd": "root:x:0:0::/root:/bin/bash\nnobody:x:65534:65534::/nonexistent:/bin/false\n",
     "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
     "/etc/systemd/system/amphora-agent.service": """\
 [Unit]
@@ -123,6 +126,8 @@ def distribution(
 
 def make(root: Path, agent: Literal["pypi", "distro"] = "pypi") -> None:
     """Make the whole tree below `root`."""
+    root.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o755)  # the root of an image is anybody's, a test's own directory is not
     for path, text in FILES.items():
         write(root, path, text)
     for path in PROGRAMS:
@@ -143,6 +148,11 @@ def make(root: Path, agent: Literal["pypi", "distro"] = "pypi") -> None:
     site = SITE if agent == "pypi" else SYSTEM_SITE
     distribution(root, site, "octavia", "14.0.0", ("oslo.config>=6", 'tomli; extra == "test"'))
     distribution(root, site, "oslo.config", "9.0")
+    write(root, f"{site}/octavia/amphorae/backends/utils/udp_check.sh", "nc_cmd=`which nc`\n")
+    for trait in (*FEATURES, *DEFECTS):
+        file = root / f"{site}/octavia/{trait.file}".lstrip("/")
+        before = file.read_text() if file.exists() else ""
+        write(root, f"{site}/octavia/{trait.file}", f"{before}{trait.mark}\n")
     distribution(root, site, "pyroute2", "0.7")
     for name in ENTRY_POINTS:
         if agent == "pypi":

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from retrofit.model import Image
+from retrofit.plan.identity import installation_id
 
 OWN = "own-project"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -59,18 +60,27 @@ def amphora(
     tagged: bool = False,
     promoted_before: bool | None = None,
     target: str = "default",
+    tag: str = "octavia-amphora",
     age_hours: float | None = None,
     owner: str = OWN,
     **fields: Any,
 ) -> Image:
     """An amphora image as a run of ours leaves it; a higher number was created later."""
     marked = tagged if promoted_before is None else promoted_before
+    number_id = fields.get("id", f"amphora-{number:04}")
     properties = {
+        "retrofit_image_id": number_id,
+        "retrofit_installation": installation_id(owner, tag),
         "retrofit_target": target,
+        "retrofit_tag": tag,
+        "retrofit_state_id": "this-state",
+        "retrofit_run_id": f"run-{number}",
         "retrofit_recipe": recipe,
         "retrofit_source_hash": f"sha512:hash-of-{version}",
         "retrofit_image_hash": f"sha512:image-{number}",
         "retrofit_host": "this-host",
+        "retrofit_source_trust": "digest",
+        "retrofit_verification": "full-kvm",
         "source_product_name": "com.ubuntu.cloud:server:24.04:amd64",
         "source_version_name": version,
         **({"retrofit_promoted_at": "2026-11-01T00:00:00+00:00"} if marked else {}),
@@ -87,8 +97,8 @@ def amphora(
             "size": 2000,
             "hash_algo": "sha512",
             "hash_value": f"image-{number}",
-            "tags": frozenset({"octavia-amphora"} if tagged else ()),
-            "properties": properties,
+            "tags": frozenset({tag} if tagged else ()),
+            "properties": {key: text for key, text in properties.items() if text is not None},
             **fields,
         }
     )

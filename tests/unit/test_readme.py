@@ -1,4 +1,4 @@
-"""README is true: what it says of settings, commands and exit codes is what the code has."""
+"""README is short and true: its links, commands and make targets exist."""
 
 from __future__ import annotations
 
@@ -7,41 +7,51 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from retrofit import errors
-from retrofit.cli import retrofit
-from tests.settings_table import table
+from tools.programs import contexts
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+COMMANDS = {context.command_path: context for context in contexts()}
 
 
-def test_settings_table_is_that_of_the_code() -> None:
-    assert table() in README, "run `python -m tests.settings_table`"
+def test_readme_has_ten_kilobytes_at_most() -> None:
+    assert len(README.encode()) <= 10240
 
 
-def test_every_command_is_described() -> None:
-    for name in retrofit.commands:
-        assert f"retrofit {name}" in README, name
+def test_every_command_is_in_readme() -> None:
+    named = [f"`{path}" for path in COMMANDS if path.startswith("retrofit ")]
+    below = [name for name in named if name not in README]
+    # `retrofit config` is named by its two commands.
+    assert below == []
+
+
+def test_every_command_that_is_named_exists() -> None:
+    named = set(
+        re.findall(r"`(retrofit(?:-scheduler)? [a-z-]+(?: (?:init|check|show))?)\b", README)
+    )
+    assert named
+    assert named - COMMANDS.keys() == set()
 
 
 def test_every_command_has_help() -> None:
-    for name in retrofit.commands:
-        result = CliRunner().invoke(retrofit, [name, "--help"])
+    for path, context in COMMANDS.items():
+        program, *words = path.split()
+        result = CliRunner().invoke(context.find_root().command, [*words, "--help"])
         assert result.exit_code == 0, result.output
-        assert len(result.output.splitlines()) > 4
-
-
-def test_exit_codes_are_those_of_the_errors() -> None:
-    family = [
-        kind
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.RetrofitError)
-    ]
-    documented = set(map(int, re.findall(r"^\| (\d+) \| ", README, flags=re.MULTILINE)))
-    assert documented == {0, *(kind.exit_code for kind in family)}
+        assert len(result.output.splitlines()) > 4, program
 
 
 def test_every_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for name in re.findall(r"`make ([a-z-]+)", README):
+    named = set(re.findall(r"(?m)(?:`|^    )make ([a-z-]+)", README))
+    assert {"demo", "demo-serial", "demo-down", "test", "docs"} <= named
+    for name in named:
         assert re.search(rf"^{name}:", makefile, flags=re.MULTILINE), name
+
+
+def test_packages_and_example_are_those_of_the_full_instructions() -> None:
+    steps = (ROOT / "docs" / "how-to" / "install.md").read_text()
+    for pattern in (r"apt-get install [^\n]+", r"series = \[[^\n]+", r"\[cloud\]\n +name = \S+"):
+        (brief,) = re.findall(pattern, README)
+        (full,) = re.findall(pattern, steps)
+        assert brief.split() == full.split()

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import structlog
 
-from retrofit import recorded as recorded_module
-from retrofit import run_logs, state
+from retrofit import runner as recorded_module
 from retrofit.config import PathSettings, Settings, Target
 from retrofit.errors import BuildError
-from retrofit.interrupts import interruptible
-from retrofit.lock import held
-from retrofit.recorded import recorded
-from retrofit.report import RunReport
-from retrofit.run_logs import STORY, events, keep_story
+from retrofit.lock.lock import held
+from retrofit.runner import run_action
+from retrofit.runs import directory, store
+from retrofit.runs.events import FILE, events, keep_event
+from retrofit.runs.report import RunReport
+from retrofit.system.signals import interruptible
 
 TARGET = Target()
 log = structlog.get_logger("tests")
@@ -39,7 +39,7 @@ def structlog_as_the_command_line_has_it() -> Iterator[None]:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
-            keep_story,
+            keep_event,
             structlog.processors.JSONRenderer(),
         ],
         cache_logger_on_first_use=False,
@@ -57,9 +57,9 @@ def test_good_work_leaves_its_report_and_its_story(settings: Settings) -> None:
         log.info("image promoted", image_id="1")
         report.outcome = "published"
 
-    report = recorded(TARGET, settings, "run", work)
+    report = run_action(TARGET, settings, "run", work)
     assert (report.outcome, report.exit_code) == ("published", 0)
-    assert json.loads((report.log_dir / "report.json").read_text()) == report.as_dict()
+    assert json.loads((report.log_dir / "report.json").read_text()) == report.document().as_dict()
     assert told(report) == ["image promoted", "run ended"]
     story = list(events(report.log_dir))
     assert story[0]["image_id"] == "1"
@@ -70,9 +70,9 @@ def test_a_failure_of_the_trade_is_in_the_report(settings: Settings) -> None:
     def work(report: RunReport) -> None:
         raise BuildError("no space", hint="free some")
 
-    report = recorded(TARGET, settings, "run", work)
+    report = run_action(TARGET, settings, "run", work)
     assert (report.outcome, report.exit_code) == ("failed", 5)
-    assert report.as_dict()["error"] == {
+    assert report.document().as_dict()["error"] == {
         "code": "build",
         "message": "no space",
         "hint": "free some",
@@ -84,10 +84,10 @@ def test_a_bug_is_exit_code_1_and_its_traceback_is_in_the_story(settings: Settin
     def work(report: RunReport) -> None:
         raise ZeroDivisionError("ours")
 
-    report = recorded(TARGET, settings, "promote", work)
+    report = run_action(TARGET, settings, "promote", work)
     assert (report.outcome, report.exit_code) == ("failed", 1)
-    assert report.as_dict()["error"]["message"] == "ZeroDivisionError: ours"
-    (bug,) = [event for event in events(report.log_dir) if event["event"] == "failed by a bug"]
+    assert report.document().as_dict()["error"]["message"] == "ZeroDivisionError: ours"
+    (bug,) = [event for event in events(report.log_dir) if event["event"] == "internal error"]
     assert "Traceback" in bug["exception"]
     assert json.loads((report.log_dir / "report.json").read_text())["outcome"] == "failed"
 
@@ -104,12 +104,12 @@ def test_what_the_machine_is_short_of_is_no_bug(
         with report.step(step):
             raise error
 
-    report = recorded(TARGET, settings, action, work)
+    report = run_action(TARGET, settings, action, work)
     assert (report.outcome, report.exit_code) == ("failed", exit_code)
     assert report.error is not None
     assert report.error.message.startswith(f"cannot finish the {action} after {step}: ")
     assert report.error.hint
-    assert "failed by a bug" not in told(report)
+    assert "internal error" not in told(report)
 
 
 def test_an_interruption_says_during_what_it_came(settings: Settings) -> None:
@@ -119,8 +119,8 @@ def test_an_interruption_says_during_what_it_came(settings: Settings) -> None:
         with report.step("build"):
             raise KeyboardInterrupt
 
-    report = recorded(TARGET, settings, "run", work)
-    assert (report.outcome, report.exit_code) == ("failed", 130)
+    report = run_action(TARGET, settings, "run", work)
+    assert (report.outcome, report.exit_code) == ("interrupted", 130)
     assert report.error is not None
     assert report.error.message == "the run was interrupted during build"
     assert told(report)[-1] == "run ended"
@@ -128,7 +128,7 @@ def test_an_interruption_says_during_what_it_came(settings: Settings) -> None:
     def at_once(report: RunReport) -> None:
         raise KeyboardInterrupt
 
-    report = recorded(TARGET, settings, "retire", at_once)
+    report = run_action(TARGET, settings, "retire", at_once)
     assert report.error is not None
     assert report.error.message == "the retire was interrupted during its start"
 
@@ -138,10 +138,10 @@ def test_a_busy_target_leaves_no_logs(settings: Settings) -> None:
         raise AssertionError("somebody else is at work")
 
     with held(settings.lock, settings.paths.state, TARGET.name):
-        report = recorded(TARGET, settings, "run", never)
-    assert (report.outcome, report.exit_code) == ("busy", 75)
+        report = run_action(TARGET, settings, "run", never)
+    assert (report.outcome, report.exit_code) == ("locked", 75)
     assert not settings.paths.logs.exists()
-    report = recorded(TARGET, settings, "run", lambda _: None)
+    report = run_action(TARGET, settings, "run", lambda _: None)
     assert report.error is None
 
 
@@ -150,7 +150,7 @@ def test_without_a_place_for_logs_nothing_is_begun(settings: Settings) -> None:
         raise AssertionError("there is no place for its logs")
 
     settings.paths.logs.write_text("a file is in the way")
-    report = recorded(TARGET, settings, "run", never)
+    report = run_action(TARGET, settings, "run", never)
     assert (report.outcome, report.exit_code) == ("failed", 2)
     assert report.error is not None
     assert "paths.logs" in (report.error.hint or "")
@@ -163,7 +163,7 @@ def test_the_lock_is_free_after_whatever_ended_the_work(settings: Settings) -> N
             raise error
 
         try:
-            recorded(TARGET, settings, "run", work)
+            run_action(TARGET, settings, "run", work)
         except SystemExit:
             pass
         with held(settings.lock, settings.paths.state, TARGET.name):
@@ -175,7 +175,7 @@ def test_a_disk_that_fills_up_costs_the_story_and_not_the_run(
 ) -> None:
     def work(report: RunReport) -> None:
         for number in range(100):
-            log.info("step begun", number=number)
+            log.info("step started", number=number)
         report.outcome = "published"
 
     with monkeypatch.context() as patched:
@@ -183,28 +183,28 @@ def test_a_disk_that_fills_up_costs_the_story_and_not_the_run(
 
         def make_on_a_full_disk(report: RunReport) -> None:
             make(report)
-            (report.log_dir / STORY).symlink_to("/dev/full")
+            (report.log_dir / FILE).symlink_to("/dev/full")
 
         patched.setattr(recorded_module, "_make_log_directory", make_on_a_full_disk)
-        report = recorded(TARGET, settings, "run", work)
+        report = run_action(TARGET, settings, "run", work)
     assert (report.outcome, report.error) == ("published", None)
 
 
 def test_a_run_that_is_stopped_while_it_writes_its_report_leaves_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_text = state.write_text
+    write_text = store.write_text
 
     def stopped_first(path: Path, text: str) -> None:
-        if path.name == run_logs.REPORT:
+        if path.name == directory.REPORT:
             os.kill(os.getpid(), signal.SIGTERM)
         write_text(path, text)
 
     def work(report: RunReport) -> None:
         report.outcome = "unchanged"
 
-    monkeypatch.setattr(state, "write_text", stopped_first)
+    monkeypatch.setattr(store, "write_text", stopped_first)
     with pytest.raises(KeyboardInterrupt), interruptible():
-        recorded(TARGET, settings, "run", work)
+        run_action(TARGET, settings, "run", work)
     (report,) = settings.paths.logs.glob("*/report.json")
     assert json.loads(report.read_text())["outcome"] == "unchanged"

@@ -1,14 +1,16 @@
-"""stdout is the answer: tables for people, JSON or YAML for programs."""
+"""Results on stdout: tables for people, JSON or YAML for programs."""
 
-from retrofit.render.images import (
+from retrofit.cli.render.diff import show_diff
+from retrofit.cli.render.images import (
     show_built,
+    show_choice,
     show_image,
     show_images,
     show_retirement,
     show_verdict,
 )
-from retrofit.render.runs import (
-    plan_as_dict,
+from retrofit.cli.render.runs import (
+    show_cancelled,
     show_history,
     show_pauses,
     show_plans,
@@ -16,11 +18,13 @@ from retrofit.render.runs import (
     show_run,
     show_status,
 )
-from retrofit.render.settings import show_settings
+from retrofit.cli.render.settings import show_settings
 
 __all__ = [
-    "plan_as_dict",
     "show_built",
+    "show_cancelled",
+    "show_choice",
+    "show_diff",
     "show_history",
     "show_image",
     "show_images",

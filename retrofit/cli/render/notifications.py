@@ -1,38 +1,39 @@
-"""What waits to be told."""
+"""Notifications that are queued, and how a test of their receivers went."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from rich.table import Table
+from retrofit.cli.form import Form
+from retrofit.cli.render.form import fields, listed, structured
+from retrofit.notify.outbox import QueuedNotification
+from retrofit.times import iso
 
-from retrofit.render.form import add_row, console, fields, structured
 
-
-def show_letters(
-    tried: Mapping[str, str | None], waiting: Sequence[Mapping[str, Any]], output: str
+def show_notifications(
+    tried: Mapping[str, str | None], queued: Sequence[QueuedNotification], output: Form | str
 ) -> None:
-    """Print how a test went, and what still waits to be delivered."""
-    if output != "table":
-        test = {name: {"delivered": said is None, "error": said} for name, said in tried.items()}
-        structured({"test": test or None, "waiting": [dict(each) for each in waiting]}, output)
+    """Print how a test went, and which notifications are still queued."""
+    form = Form.of(output)
+    if form.is_document:
+        test = {name: {"delivered": error is None, "error": error} for name, error in tried.items()}
+        waiting = [{"id": each.id, **each.as_dict()} for each in queued]
+        structured({"test": test or None, "queued": waiting}, form)
         return
-    if tried:
-        fields({name: said or "delivered" for name, said in tried.items()})
-    if not waiting:
-        fields({"waiting": "nothing"})
+    if tried and not form.is_listed:
+        fields({name: error or "delivered" for name, error in tried.items()})
+    if not queued and not form.is_listed:
+        fields({"queued": "nothing"})
         return
-    table = Table("Target", "What", "Since", "For", "Attempts", "Last answer")
-    for letter in waiting:
-        change = letter["change"]
-        add_row(
-            table,
-            change["target"],
-            change["event"],
-            change["at"],
-            ", ".join(letter["to"]),
-            letter["attempts"],
-            letter["last_error"] or "",
-        )
-    console().print(table)
+    rows = [
+        {
+            "Target": each.notification.target,
+            "Event": each.notification.event,
+            "Since": iso(each.notification.at),
+            "For": each.to,
+            "Attempts": each.attempts,
+            "Last error": each.last_error,
+        }
+        for each in queued
+    ]
+    listed(rows, form)

@@ -1,4 +1,4 @@
-"""The amphora agent's REST API, asked as Octavia's controller asks it."""
+"""The amphora agent's REST API, used as Octavia's controller uses it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrofit.deadline import deadline
+from retrofit.control_plane.certificates import Client
+from retrofit.system.deadline import deadline
 from retrofit.verify.boot.certificates import Credentials
+from retrofit.verify.boot.client import client_context
 from retrofit.verify.boot.config_drive import AGENT_PORT
 from retrofit.verify.boot.network import MANAGEMENT, Namespace
-from retrofit.verify.record import CheckFailedError
+from retrofit.verify.checks import CheckFailedError
 
 LARGEST_ANSWER = 1024 * 1024
-"""Bytes that are read of an answer; whoever sends more is not what is looked for."""
+"""Bytes that are read of an answer; the agent's are smaller."""
 
 REQUEST_TIMEOUT = 120.0
 """Seconds: an emulated machine needs many to start HAProxy, a real one less than one."""
 
-IN_ALL = 2
-"""How many times its timeout a request may take in all: a socket's begins anew with each byte."""
+SIGNATURE_REFUSED = frozenset({"TLSV1_ALERT_DECRYPT_ERROR", "SSLV3_ALERT_DECRYPT_ERROR"})
+"""Alerts of an agent that accepts a certificate, and finds the signature wrong (RFC 8446, 6.2)."""
+DEADLINE_FACTOR = 2
+"""Limit of a whole request in multiples of its timeout: a socket's starts anew at each byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the agent said."""
+    """An answer of the agent."""
 
     status: int
     body: bytes
     tls_version: str
 
     def fields(self) -> dict[str, Any]:
-        """Return the object that the body is. Raises CheckFailedError when it is none."""
+        """Return the JSON object of the body. Raises CheckFailedError when it is none."""
         content = self._content()
         if not isinstance(content, dict):
             raise CheckFailedError(f"the answer is not an object: {self.excerpt}")
         return content
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return the list of objects that the body is. Raises CheckFailedError when it is none."""
+        """Return the body as a list of JSON objects. Raises CheckFailedError when it is none."""
         content = self._content()
         if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
             raise CheckFailedError(f"the answer is not a list of objects: {self.excerpt}")
@@ -64,9 +68,16 @@ class Agent:
     """A controller's view of one amphora."""
 
     def __init__(
-        self, namespace: Namespace, credentials: Credentials, amphora_id: str, work_dir: Path
+        self,
+        namespace: Namespace,
+        credentials: Credentials,
+        amphora_id: str,
+        work_dir: Path,
+        *,
+        address: str = MANAGEMENT.theirs,
     ) -> None:
         self._namespace = namespace
+        self._address = address
         self._amphora_id = amphora_id
         self._ca = credentials.server_ca.certificate_pem.decode()
         self._client = credentials.client.write(work_dir / "client.pem")
@@ -92,11 +103,22 @@ class Agent:
             raise CheckFailedError(f"{method} {path}: {answer.status} {answer.excerpt}")
         return answer
 
-    def refusal(self, *, stranger: bool) -> str | None:
-        """Say how the agent refuses a client without certificate, or with a stranger's.
+    def certificate(self) -> bytes:
+        """Return the certificate that the agent shows (DER)."""
+        with (
+            deadline(DEADLINE_FACTOR * REQUEST_TIMEOUT),
+            self._namespace.connect((self._address, AGENT_PORT), REQUEST_TIMEOUT) as raw,
+            self._context(self._client).wrap_socket(
+                raw, server_hostname=self._amphora_id
+            ) as channel,
+        ):
+            return channel.getpeercert(binary_form=True) or b""
 
-        None when it does not. The request matters: in TLS 1.3 a client sees the refusal of its
-        certificate only after the handshake.
+    def refusal(self, *, stranger: bool) -> str | None:
+        """Return how the agent refuses a client without certificate, or with a stranger's.
+
+        None when it accepts the client. The request matters: in TLS 1.3 a client sees the refusal
+        of its certificate only after the handshake.
         """
         context = self._context(self._stranger if stranger else None)
         try:
@@ -105,8 +127,39 @@ class Agent:
             return f"{type(error).__name__}: {getattr(error, 'reason', None) or error}"
         return None
 
+    def refusal_of(self, client: Client) -> str | None:
+        """Return how the agent refuses a client; None when it accepts its certificate.
+
+        Raises OSError when there is no answer about the certificate.
+        """
+        context = client_context(client.shown, self._ca.encode())
+        try:
+            if client.keyless:
+                self._await_alert(context)
+            else:
+                self._send(context, "GET", "/", None, REQUEST_TIMEOUT)
+        except ssl.SSLError as error:
+            reason = str(error.reason or error)
+            return None if client.keyless and reason in SIGNATURE_REFUSED else reason
+        except ConnectionError as error:
+            if client.keyless:
+                raise
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _await_alert(self, context: ssl.SSLContext) -> None:
+        """Shake hands and wait: nobody without the key of its certificate may be served."""
+        with (
+            deadline(DEADLINE_FACTOR * REQUEST_TIMEOUT),
+            self._namespace.connect((self._address, AGENT_PORT), REQUEST_TIMEOUT) as raw,
+            context.wrap_socket(raw, server_hostname=self._amphora_id) as channel,
+        ):
+            # In TLS 1.3 a client sees the refusal of its certificate after the handshake only.
+            channel.recv(1)
+            raise ConnectionError("the connection ended without an alert")
+
     def accepts_old_tls(self) -> bool:
-        """Say whether the agent still talks TLS 1.1 or older."""
+        """Return True if the agent accepts TLS 1.1 or older."""
         context = self._context(self._client)
         # Without this our own OpenSSL would refuse, which proves nothing.
         context.set_ciphers("ALL:@SECLEVEL=0")
@@ -134,19 +187,21 @@ class Agent:
         timeout: float,
     ) -> Answer:
         with (
-            deadline(IN_ALL * timeout),
-            self._namespace.connect((MANAGEMENT.theirs, AGENT_PORT), timeout) as raw,
+            deadline(DEADLINE_FACTOR * timeout),
+            self._namespace.connect((self._address, AGENT_PORT), timeout) as raw,
             # As Octavia compares: the certificate names the amphora, not its address.
             context.wrap_socket(raw, server_hostname=self._amphora_id) as channel,
         ):
-            connection = http.client.HTTPConnection(MANAGEMENT.theirs, AGENT_PORT)
+            connection = http.client.HTTPConnection(self._address, AGENT_PORT)
             connection.sock = channel
             # Asked now: it is forgotten when the channel is closed.
             tls_version = channel.version() or ""
             headers = {"Connection": "close", "User-Agent": "retrofit-verify"}
             if body is not None:
                 headers["Content-Type"] = (
-                    "application/json" if body.startswith(b"{") else "application/octet-stream"
+                    "application/json"
+                    if body.startswith((b"{", b"["))
+                    else "application/octet-stream"
                 )
             try:
                 connection.request(method, path, body=body, headers=headers)

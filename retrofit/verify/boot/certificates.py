@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = timedelta(days=2)
+GUIDE_NAME = "www.example.com"
+"""Of CA and client alike, as in the charm's README."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,11 @@ class Identity:
     def certificate_pem(self) -> bytes:
         """Return the certificate as PEM."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def certificate_der(self) -> bytes:
+        """Return the certificate as DER."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
 
     @property
     def key_pem(self) -> bytes:
@@ -81,8 +88,69 @@ def issued(by: Identity, name: str, *, dns_name: str | None = None) -> Identity:
     return Identity(certificate=builder.sign(by.key, hashes.SHA256()), key=key)
 
 
+def guide_authority() -> Identity:
+    """Make a CA as charm-octavia's README and the charm guide make theirs: without key usage.
+
+    `openssl req -x509 -config /etc/ssl/openssl.cnf`: section v3_ca of Debian's and Ubuntu's file.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    by = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+    certificate = (
+        _builder(_named(GUIDE_NAME), _named(GUIDE_NAME), key)
+        .add_extension(identifier, critical=False)
+        .add_extension(by, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Identity(certificate=certificate, key=key)
+
+
+def issued_by_guide(by: Identity, name: str) -> Identity:
+    """Issue a client certificate as the guide does: `openssl ca`, section usr_cert."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        _builder(_named(name), by.certificate.subject, key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False
+        )
+    )
+    return Identity(certificate=builder.sign(by.key, hashes.SHA256()), key=key)
+
+
+def copied_authority(certificate: x509.Certificate) -> Identity:
+    """Make a CA with the names and extensions of another, and a key of ours.
+
+    Key identifiers are those of our key, where there are any. Raises ValueError or TypeError for a
+    certificate that cannot be made like it, one of version 1 among them.
+    """
+    if certificate.version is not x509.Version.v3:
+        raise ValueError(f"it is of version {certificate.version.name}")
+    key = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(certificate.subject)
+        .issuer_name(certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(certificate.not_valid_before_utc)
+        .not_valid_after(certificate.not_valid_after_utc)
+    )
+    for each in certificate.extensions:
+        value = each.value
+        if isinstance(value, x509.SubjectKeyIdentifier):
+            value = identifier
+        elif isinstance(value, x509.AuthorityKeyIdentifier):
+            value = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        builder = builder.add_extension(value, critical=each.critical)
+    return Identity(certificate=builder.sign(key, hashes.SHA256()), key=key)
+
+
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    """Say what a key is for: Python 3.13 (in trixie's agent) refuses a CA that does not."""
+    """Return the key usage: Python 3.13 (in trixie's agent) refuses a CA without one."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,
@@ -118,22 +186,35 @@ def _builder(
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Who trusts whom: the amphora's server certificate, the controller's, and a stranger's."""
+    """Certificates of one boot: the amphora's, the controller's, their CAs, and a stranger's.
+
+    `guide` is a controller whose CA the agent trusts as well, made as the charm guide shows.
+    """
 
     server_ca: Identity
     server: Identity
     client_ca: Identity
     client: Identity
     stranger: Identity
+    guide_ca: Identity
+    guide: Identity
+
+    @property
+    def trusted(self) -> bytes:
+        """Return the CAs of controllers that the agent gets, in one PEM."""
+        return self.client_ca.certificate_pem + self.guide_ca.certificate_pem
 
     @classmethod
     def make(cls, amphora_id: str) -> Credentials:
         """Make a set in which Octavia's rule holds: the server's SAN dNSName is the amphora id."""
         server_ca, client_ca = authority("amphora server CA"), authority("controller client CA")
+        guide_ca = guide_authority()
         return cls(
             server_ca=server_ca,
             server=issued(server_ca, amphora_id, dns_name=amphora_id),
             client_ca=client_ca,
             client=issued(client_ca, "controller"),
             stranger=issued(authority("unrelated CA"), "controller"),
+            guide_ca=guide_ca,
+            guide=issued_by_guide(guide_ca, GUIDE_NAME),
         )

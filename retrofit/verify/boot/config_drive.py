@@ -11,25 +11,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrofit import process
 from retrofit.errors import VerifyError
+from retrofit.system import process
+from retrofit.verify.agent_files import (
+    AGENT_CONF,
+    CERTIFICATE_DIRECTORY,
+    CLIENT_CA_PEM,
+    SERVER_PEM,
+)
 from retrofit.verify.boot.network import MANAGEMENT
+from retrofit.verify.boot.scenario import SINGLE, Scenario
 
-AGENT_CONF = "/etc/octavia/amphora-agent.conf"
-SERVER_PEM = "/etc/octavia/certs/server.pem"
-CLIENT_CA_PEM = "/etc/octavia/certs/client_ca.pem"
 RSYSLOG_CONF = "/etc/rsyslog.d/10-rsyslog.conf"
 AGENT_PORT = 9443
 HEARTBEAT_PORT = 5555
+TENANT_LOG_PORT, ADMINISTRATIVE_LOG_PORT = 10514, 10515
 HEARTBEAT_SECONDS = 3
 """Octavia's default is 10; a shorter interval only lets the verification end sooner."""
 
 COMMAND_TIMEOUT = 60.0
+NETWORK_TYPES = {"ipv4": "ipv4_dhcp", "ipv6": "ipv6_slaac"}
+"""Nova's words (`nova/virt/netutils.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """What one amphora is told about itself."""
+    """The identity, keys and user data of one amphora."""
 
     amphora_id: str
     instance_id: str
@@ -37,6 +44,12 @@ class Assignment:
     server_pem: bytes
     client_ca_pem: bytes
     user_data: bytes
+    scenario: Scenario = SINGLE
+
+    @property
+    def controller(self) -> str:
+        """Return our address on the management network."""
+        return MANAGEMENT.ends(self.scenario.management)[0]
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -45,7 +58,7 @@ class Assignment:
             AGENT_CONF: agent_conf(self).encode(),
             SERVER_PEM: self.server_pem,
             CLIENT_CA_PEM: self.client_ca_pem,
-            RSYSLOG_CONF: b"# The controller's log forwarding is configured here.\n",
+            RSYSLOG_CONF: log_forwarding(self.controller).encode(),
         }
 
 
@@ -54,6 +67,8 @@ def agent_conf(assignment: Assignment) -> str:
 
     Keys and order: `octavia/amphorae/backends/agent/templates/amphora_agent_conf.template`.
     """
+    controller = assignment.controller
+    address = f"[{controller}]" if ":" in controller else controller
     return f"""\
 [DEFAULT]
 debug = False
@@ -61,7 +76,7 @@ use_syslog = True
 syslog_log_facility = LOG_LOCAL1
 
 [haproxy_amphora]
-base_cert_dir = /var/lib/octavia/certs
+base_cert_dir = {CERTIFICATE_DIRECTORY}
 base_path = /var/lib/octavia
 bind_host = ::
 bind_port = {AGENT_PORT}
@@ -70,7 +85,7 @@ user_log_facility = 0
 administrative_log_facility = 1
 
 [health_manager]
-controller_ip_port_list = {MANAGEMENT.ours}:{HEARTBEAT_PORT}
+controller_ip_port_list = {address}:{HEARTBEAT_PORT}
 heartbeat_interval = {HEARTBEAT_SECONDS}
 heartbeat_key = {assignment.heartbeat_key}
 
@@ -83,8 +98,33 @@ amphora_udp_driver = keepalived_lvs
 agent_tls_protocol = TLSv1.2
 
 [controller_worker]
-loadbalancer_topology = SINGLE
+loadbalancer_topology = {assignment.scenario.topology}
 """
+
+
+def log_forwarding(controller: str) -> str:
+    """Write rsyslog's configuration: logs of the tenant's traffic, and of administration.
+
+    `octavia/common/jinja/logging/templates/10-rsyslog.conf.template`, with Octavia's defaults.
+    """
+    sections = ""
+    for name, port, selector in (
+        ("tenant", TENANT_LOG_PORT, "local0.=info"),
+        ("admin", ADMINISTRATIVE_LOG_PORT, "local1.*"),
+    ):
+        sections += f"""\
+ruleset(name="{name}_forwarding" queue.type="linkedList" queue.size="10000") {{
+  action(type="omfwd"
+         target="{controller}"
+         port="{port}"
+         protocol="UDP"
+         action.resumeRetryCount="3"
+         action.resumeInterval="10"
+         )
+}}
+{selector} call {name}_forwarding
+"""
+    return sections
 
 
 def lay_out(assignment: Assignment, directory: Path) -> None:
@@ -115,7 +155,13 @@ def lay_out(assignment: Assignment, directory: Path) -> None:
                 "ethernet_mac_address": MANAGEMENT.mac,
             }
         ],
-        "networks": [{"id": "network0", "type": "ipv4_dhcp", "link": "tap-management"}],
+        "networks": [
+            {
+                "id": "network0",
+                "type": NETWORK_TYPES[assignment.scenario.management],
+                "link": "tap-management",
+            }
+        ],
         "services": [],
     }
     (latest / "meta_data.json").write_text(json.dumps(metadata))

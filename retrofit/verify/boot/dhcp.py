@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 
-from retrofit.threads import begun
+from retrofit.system.threads import in_background
 from retrofit.verify.boot.network import Cable, Namespace
 
 COOKIE = b"\x63\x82\x53\x63"
@@ -70,12 +70,11 @@ def _options(data: bytes) -> dict[int, bytes]:
 
 @contextmanager
 def served(namespace: Namespace, cable: Cable) -> Iterator[threading.Event]:
-    """Serve the cable for the length of the block; the event says that a lease was given."""
+    """Serve the cable for the length of the block; the event is set when a lease is given."""
     leased = threading.Event()
-    over = threading.Event()
     listener = namespace.open_socket(socket.SOCK_DGRAM)
 
-    def answer() -> None:
+    def answer(over: threading.Event) -> None:
         while not over.is_set():
             try:
                 request = listener.recv(4096)
@@ -92,10 +91,5 @@ def served(namespace: Namespace, cable: Cable) -> Iterator[threading.Event]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, cable.device.encode())
         listener.bind(("0.0.0.0", 67))  # noqa: S104 -- inside a namespace, on one device
         listener.settimeout(0.5)
-        thread = threading.Thread(target=answer, name="dhcp", daemon=True)
-        begun(thread.start)
-        try:
+        with in_background(answer, name="dhcp"):
             yield leased
-        finally:
-            over.set()
-            thread.join()

@@ -1,198 +1,226 @@
-"""A load balancer for the trial: its HAProxy configuration, and the member behind it."""
+"""The load balancers of a trial: which listeners, on which addresses, with which members."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import http.client
-import http.server
-import re
-import ssl
-import threading
+import secrets
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from retrofit.deadline import deadline
-from retrofit.threads import begun
-from retrofit.verify.boot.network import VIP, VIP_ADDRESS, Namespace
+from retrofit.verify.boot.configs.haproxy import haproxy_config
+from retrofit.verify.boot.configs.model import (
+    Instance,
+    Listener,
+    LoadBalancer,
+    Member,
+    Monitor,
+    MonitorType,
+    Policy,
+    Pool,
+    certificate_path,
+    new_id,
+)
+from retrofit.verify.boot.members import MONITOR
+from retrofit.verify.boot.network import (
+    ADDITIONAL_ADDRESS,
+    ADDITIONAL_NETWORK,
+    ADDITIONAL_OURS,
+    MEMBER,
+    PEER_ADDRESS,
+    VIP,
+    VIP_ADDRESS,
+    VIP_ADDRESS6,
+)
+from retrofit.verify.boot.scenario import Scenario
 
-LARGEST_ANSWER = 1024 * 1024
-"""Bytes that are read of an answer; whoever sends more is not what is looked for."""
-
-HTTP_PORT, TLS_PORT, METRICS_PORT, MEMBER_PORT = 80, 443, 8088, 9001
-FETCH_TIMEOUT = 60.0
-IN_ALL = 2
-"""How many times its timeout a request may take in all: a socket's begins anew with each byte."""
-HOST = "www.example.org"
-CERTIFICATE_DIRECTORY = "/var/lib/octavia/certs"
+HTTP_PORT, TLS_PORT, METRICS_PORT, CLIENT_AUTH_PORT = 80, 443, 8088, 8443
+CLOSED_PORT = 81
+"""A port that the rules of the VIP's interface do not allow at first."""
+ENCRYPTED_PORT, PROXY_PORT, UDP_PORT, SCTP_PORT = 8080, 8082, 5353, 7777
+HTTP_MONITOR_PORT, TCP_MONITOR_PORT, PING_MONITOR_PORT = 8083, 8084, 8085
+MEMBER_PORT, TLS_MEMBER_PORT, PROXY_MEMBER_PORT = 9001, 9002, 9003
+HTTP_LATE_PORT, TCP_LATE_PORT, UDP_MEMBER_PORT, SCTP_MEMBER_PORT = 9011, 9012, 9053, 9077
+LATE_ADDRESS, LATE_ADDRESS6 = "203.0.113.3", "2001:db8:c::3"
+"""A member that answers pings from some moment on."""
+REDIRECTED, REDIRECTED_TO, REJECTED_HOST = "/old", "http://www.example.org/new", "four.example.org"
+CLIENT_CA, MEMBER_CA = "client-ca.pem", "member-ca.pem"
+"""File names under which the authorities are uploaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadBalancer:
-    """One load balancer on one amphora."""
+class Vip:
+    """A VIP: its subnet, our address in it, and for the primary one the amphora's own."""
 
-    id: str
+    address: str
+    network: str
+    gateway: str
+    vrrp_ip: str = ""
+
+
+PRIMARY = Vip(address=VIP_ADDRESS, network=VIP.cidr, gateway=VIP.ours, vrrp_ip=VIP.theirs)
+ADDITIONAL = Vip(address=ADDITIONAL_ADDRESS, network=ADDITIONAL_NETWORK, gateway=ADDITIONAL_OURS)
+IPV6 = Vip(address=VIP_ADDRESS6, network=VIP.cidr6, gateway=VIP.ours6, vrrp_ip="2001:db8:b::10")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balancer:
+    """One load balancer on one amphora; `listeners` by what they are for, the first VIP primary."""
+
     amphora_id: str
-    certificate_name: str
+    vips: tuple[Vip, ...]
+    listeners: Mapping[str, Listener]
+    paired: bool
+    id: str
+    project_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    peer_id: str = field(default_factory=new_id)
+    certificate_name: str = field(default_factory=lambda: f"{secrets.token_hex(20)}.pem")
     """File name under which its certificate is uploaded."""
 
     @property
-    def listeners(self) -> Mapping[str, str]:
-        """Return the ids of its listeners, by what they do; the agent calls frontends so."""
-        return {
-            kind: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id} {kind}"))
-            for kind in ("plain", "terminated", "metrics")
-        }
+    def address(self) -> str:
+        """Return the primary VIP."""
+        return self.vips[0].address
 
-    def haproxy_config(self) -> str:
-        """Write the configuration as Octavia's template does for three listeners.
+    def haproxy_config(self, haproxy: tuple[int, ...], *names: str) -> str:
+        """Return HAProxy's configuration of all listeners, or of those that are named."""
+        return haproxy_config(self._described(*(names or self.listeners)), haproxy=haproxy)
 
-        `octavia/common/jinja/haproxy/combined_listeners/templates/`: plain HTTP, TLS terminated
-        with an uploaded certificate, and Prometheus metrics.
-        """
-        listeners = self.listeners
-        # The health daemon takes a backend's name apart: `<pool>:<listener>`.
-        pool = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id} pool"))
-        backends = {kind: f"{pool}:{listeners[kind]}" for kind in ("plain", "terminated")}
-        peer = peer_name(self.amphora_id)
-        certificate = f"{CERTIFICATE_DIRECTORY}/{self.id}/{self.certificate_name}"
-        return f"""\
-# Configuration for loadbalancer {self.id}
-global
-    daemon
-    user nobody
-    log /run/rsyslog/octavia/log local0
-    log /run/rsyslog/octavia/log local1 notice
-    stats socket /var/lib/octavia/{self.id}.sock mode 0666 level user
-    maxconn 5000
+    def described(self) -> LoadBalancer:
+        """Return it as Octavia's database would."""
+        return self._described(*self.listeners)
 
-defaults
-    no log
-    retries 3
-    option redispatch
-    option splice-request
-    option splice-response
-    option http-keep-alive
-
-peers {self.id.replace("-", "")}_peers
-    peer {peer} {VIP.theirs}:1025
-
-frontend prometheus-exporter-internal-endpoint
-    bind 127.0.0.1:9101
-    mode http
-    timeout client 10s
-    http-request use-service prometheus-exporter if {{ path /metrics }}
-    http-request reject
-    timeout http-request 5s
-
-backend prometheus-exporter-internal
-    mode http
-    balance first
-    timeout connect 5s
-    timeout server 30s
-    server prometheus-internal 127.0.0.1:9102
-
-frontend {listeners["metrics"]}
-    bind {VIP_ADDRESS}:{METRICS_PORT}
-    mode http
-    timeout client 50000
-    default_backend prometheus-exporter-internal
-
-frontend {listeners["plain"]}
-    maxconn 1000
-    bind {VIP_ADDRESS}:{HTTP_PORT}
-    mode http
-    default_backend {backends["plain"]}
-    timeout client 50000
-
-frontend {listeners["terminated"]}
-    maxconn 1000
-    bind {VIP_ADDRESS}:{TLS_PORT} ssl crt {certificate}
-    mode http
-    default_backend {backends["terminated"]}
-    timeout client 50000
-{"".join(_backend(name) for name in backends.values())}"""
+    def _described(self, *names: str) -> LoadBalancer:
+        amphorae = [Instance(id=self.amphora_id, vrrp_ip=self.vips[0].vrrp_ip)]
+        if self.paired:
+            amphorae.append(Instance(id=self.peer_id, vrrp_ip=PEER_ADDRESS))
+        return LoadBalancer(
+            id=self.id,
+            project_id=self.project_id,
+            vips=tuple(vip.address for vip in self.vips),
+            listeners=tuple(self.listeners[name] for name in names),
+            amphorae=tuple(amphorae),
+        )
 
 
-def _backend(name: str) -> str:
-    return f"""
-backend {name}
-    mode http
-    balance roundrobin
-    http-reuse safe
-    option forwardfor
-    fullconn 1000
-    timeout connect 5000
-    timeout server 50000
-    server member {VIP.ours}:{MEMBER_PORT} weight 1
-"""
+def load_balancer(
+    scenario: Scenario, amphora_id: str, *, balancer_id: str, full: bool, additional_vips: bool
+) -> Balancer:
+    """Return the load balancer of a boot.
 
-
-def fetch(
-    namespace: Namespace, port: int, path: str, context: ssl.SSLContext | None = None
-) -> tuple[int, bytes]:
-    """Ask the VIP as a client of the load balancer does; OSError when there is no answer."""
-    connection = http.client.HTTPConnection(VIP_ADDRESS, port)
-    with (
-        deadline(IN_ALL * FETCH_TIMEOUT),
-        namespace.connect((VIP_ADDRESS, port), FETCH_TIMEOUT) as raw,
-    ):
-        connection.sock = raw if context is None else context.wrap_socket(raw, server_hostname=HOST)
-        try:
-            connection.request("GET", path, headers={"Host": HOST})
-            response = connection.getresponse()
-            return response.status, response.read(LARGEST_ANSWER)
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"{type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
-
-
-def peer_name(amphora_id: str) -> str:
-    """Return the peer name that the agent passes to `haproxy -L`.
-
-    `octavia/common/utils.py:base64_sha1_string`: HAProxy takes no leading dash.
+    Without `full`, the few listeners of level `boot`. Agents without `additional_vips` have one
+    VIP: to be asked over both families, the two boots share them.
     """
-    digest = hashlib.sha1(amphora_id.encode(), usedforsecurity=False).digest()
-    return re.sub("^-", "x", base64.b64encode(digest, b"_-").decode()).rstrip("=")
+    if not full:
+        vips: tuple[Vip, ...] = (PRIMARY,)
+    elif additional_vips:
+        vips = (PRIMARY, ADDITIONAL, IPV6)
+    else:
+        vips = (IPV6,) if scenario.name == "single" else (PRIMARY,)
+    near = Pool(protocol="HTTP", members=(Member(address=VIP.ours, port=MEMBER_PORT),))
+    if scenario.name == "pair":
+        listeners = {
+            "plain": Listener(protocol="HTTP", port=HTTP_PORT, pool=near),
+            "closed": Listener(protocol="HTTP", port=CLOSED_PORT, pool=near),
+        }
+    elif not full:
+        listeners = _basic(near)
+    else:
+        listeners = _complete(balancer_id)
+    return Balancer(
+        amphora_id=amphora_id,
+        vips=vips,
+        listeners=listeners,
+        paired=scenario.topology == "ACTIVE_STANDBY",
+        id=balancer_id,
+    )
 
 
-@dataclass(kw_only=True)
-class Member:
-    """The web server behind the load balancer, and who has asked it."""
+def _basic(pool: Pool) -> dict[str, Listener]:
+    return {
+        "plain": Listener(protocol="HTTP", port=HTTP_PORT, pool=pool),
+        "terminated": Listener(protocol="TERMINATED_HTTPS", port=TLS_PORT, pool=pool),
+        "metrics": Listener(protocol="PROMETHEUS", port=METRICS_PORT),
+    }
 
-    body: bytes
-    peers: list[str] = field(default_factory=list)
+
+def _complete(balancer_id: str) -> dict[str, Listener]:
+    web = Pool(protocol="HTTP", members=_both(MEMBER_PORT))
+    encrypted = Pool(
+        protocol="HTTP",
+        members=(Member(address=MEMBER.ours, port=TLS_MEMBER_PORT),),
+        ca_file=certificate_path(balancer_id, MEMBER_CA),
+    )
+    proxied = Pool(protocol="PROXY", members=(Member(address=MEMBER.ours, port=PROXY_MEMBER_PORT),))
+    policies = (
+        Policy(rule="PATH", value=REDIRECTED, redirect_url=REDIRECTED_TO),
+        Policy(rule="HOST_NAME", value=REJECTED_HOST),
+    )
+    return {
+        "plain": Listener(protocol="HTTP", port=HTTP_PORT, pool=web, policies=policies),
+        "terminated": Listener(
+            protocol="TERMINATED_HTTPS", port=TLS_PORT, pool=web, alpn=("h2", "http/1.1")
+        ),
+        "metrics": Listener(protocol="PROMETHEUS", port=METRICS_PORT),
+        "client-auth": Listener(
+            protocol="TERMINATED_HTTPS",
+            port=CLIENT_AUTH_PORT,
+            pool=web,
+            client_ca_file=CLIENT_CA,
+        ),
+        "encrypted": Listener(protocol="HTTP", port=ENCRYPTED_PORT, pool=encrypted),
+        "proxied": Listener(protocol="TCP", port=PROXY_PORT, pool=proxied),
+        "http-monitor": Listener(
+            protocol="HTTP",
+            port=HTTP_MONITOR_PORT,
+            pool=Pool(
+                protocol="HTTP",
+                members=_both(HTTP_LATE_PORT),
+                monitor=Monitor(type="HTTP", url_path=MONITOR),
+            ),
+        ),
+        "tcp-monitor": Listener(
+            protocol="TCP",
+            port=TCP_MONITOR_PORT,
+            pool=Pool(protocol="TCP", members=_both(TCP_LATE_PORT), monitor=Monitor(type="TCP")),
+        ),
+        "ping-monitor": Listener(
+            protocol="HTTP",
+            port=PING_MONITOR_PORT,
+            pool=Pool(
+                protocol="HTTP",
+                members=(
+                    Member(address=LATE_ADDRESS, port=MEMBER_PORT),
+                    Member(address=LATE_ADDRESS6, port=MEMBER_PORT),
+                ),
+                monitor=_by_a_program("PING"),
+            ),
+        ),
+        "udp": Listener(
+            protocol="UDP",
+            port=UDP_PORT,
+            pool=Pool(
+                protocol="UDP",
+                members=_both(UDP_MEMBER_PORT),
+                monitor=_by_a_program("UDP-CONNECT"),
+            ),
+        ),
+        "sctp": Listener(
+            protocol="SCTP",
+            port=SCTP_PORT,
+            pool=Pool(
+                protocol="SCTP",
+                members=(Member(address=MEMBER.ours, port=SCTP_MEMBER_PORT),),
+                monitor=_by_a_program("SCTP"),
+            ),
+        ),
+    }
 
 
-@contextmanager
-def member(namespace: Namespace, body: bytes) -> Iterator[Member]:
-    """Serve `body` on our end of the VIP's network for the length of the block."""
-    state = Member(body=body)
+def _both(port: int) -> tuple[Member, ...]:
+    """Return a member on each family of the member network."""
+    return (Member(address=MEMBER.ours, port=port), Member(address=MEMBER.ours6, port=port))
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.peers.append(self.client_address[0])
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(state.body)))
-            self.end_headers()
-            self.wfile.write(state.body)
 
-        def log_message(self, *_: object) -> None:
-            """Keep requests out of the terminal."""
-
-    listener = namespace.listen((VIP.ours, MEMBER_PORT))
-    server = http.server.ThreadingHTTPServer((VIP.ours, 0), Handler, bind_and_activate=False)
-    server.daemon_threads = True
-    server.socket.close()
-    server.socket = listener
-    thread = threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True)
-    begun(thread.start)
-    try:
-        yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def _by_a_program(kind: MonitorType) -> Monitor:
+    """Return a monitor whose every check starts a program, which takes seconds where emulated."""
+    return Monitor(type=kind, delay=10, timeout=10)

@@ -1,4 +1,4 @@
-"""The virtual machine: QEMU on an overlay, which is thrown away."""
+"""The virtual machine: QEMU on an overlay, which is deleted afterwards."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from retrofit import process, qemu_img
-from retrofit.bare import bare_environment
-from retrofit.confined import confined
+from retrofit.disk import qemu_img
 from retrofit.errors import VerifyError
-from retrofit.threads import begun
-from retrofit.verify.boot.network import MANAGEMENT, VIP, Namespace
+from retrofit.system import process
+from retrofit.system.environment import minimal_environment
+from retrofit.system.sandbox import sandboxed
+from retrofit.system.threads import in_background
+from retrofit.system.tied import tied
+from retrofit.verify.boot.network import CABLES, Namespace
 from retrofit.verify.boot.probe import PORT_NAME
+from retrofit.verify.boot.scenario import Chipset
 
 Accelerator = Literal["kvm", "tcg"]
 Firmware = Literal["bios", "uefi"]
@@ -31,7 +34,7 @@ LARGEST_CONSOLE = 64 * 1024 * 1024
 WATCH_EVERY = 0.5
 """Seconds between two looks at their sizes."""
 DEVICES = (Path("/dev/kvm"), Path("/dev/net/tun"))
-# What a console shows of a machine from which nothing more is to be hoped.
+# What a console shows of a machine that will not come up any more.
 LOST = re.compile(
     r"Kernel panic - not syncing[^\r\n]*"
     r"|You are in emergency mode[^\r\n]*"
@@ -40,25 +43,31 @@ LOST = re.compile(
     r"|grub rescue>"
     r"|ALERT!  [^\r\n]{0,200} does not exist[^\r\n]*"
 )
+TICKS_MISSED = "IO-APIC + timer doesn't work"
+"""Linux panics so when it counts no timer interrupts for some ms (check_timer in io_apic.c).
+
+In emulation this happens to sound kernels where the host is too busy to run the emulator in time.
+"""
 ESCAPES = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1bc|[^\x09\x0a\x20-\x7e\x80-\U0010ffff]"
 )
 
 
 class MachineLostError(Exception):
-    """The machine ended, or shows on its console that it will never get up."""
+    """The machine ended, or shows on its console that it will never come up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """What an architecture's machines need of QEMU. `code` and `variables` are UEFI firmware.
+    """QEMU's parameters for an architecture. `code` and `variables` are UEFI firmware.
 
     `package` is Debian's, which has the emulator.
     """
 
     emulator: str
     package: str
-    machine: str
+    machine: str | None
+    """QEMU's machine type; None where the scenario's chipset decides."""
     emulated_cpu: str
     bios: bool
     code: tuple[Path, ...]
@@ -69,7 +78,7 @@ PLATFORMS = {
     "x86_64": Platform(
         emulator="qemu-system-x86_64",
         package="qemu-system-x86",
-        machine="q35",
+        machine=None,
         # x86-64-v2 and nothing above. With "max" the guest's kernel was seen to panic early in one
         # of some thirty boots ("Fatal exception in interrupt"), and emulated AVX gains nothing.
         emulated_cpu="Nehalem",
@@ -121,6 +130,7 @@ class Hardware:
     platform: Platform
     accelerator: Accelerator
     firmware: Firmware
+    chipset: Chipset
     memory: int
     cpus: int
     image: Path
@@ -129,16 +139,21 @@ class Hardware:
     code: Path | None = None
     variables: Path | None = None
 
+    @property
+    def machine(self) -> str:
+        """Return QEMU's machine type."""
+        return self.platform.machine or self.chipset
+
 
 def make_overlay(image: Path, disk_format: str, overlay: Path) -> None:
     """Make the disk that the machine writes to; the image below it stays as it is."""
     overlay.unlink(missing_ok=True)
     try:
-        qemu_img.lay_over(image, disk_format, overlay)
+        qemu_img.create_overlay(image, disk_format, overlay)
     except process.CommandError as error:
         raise VerifyError(
-            f"no disk can be laid over {image.name}: {error}",
-            hint="is it in the format that its name says, and is there room in paths.work?",
+            f"cannot make an overlay of {image.name}: {error}",
+            hint="check its format, and that paths.work has room",
         ) from error
 
 
@@ -169,7 +184,7 @@ def command_line(hardware: Hardware, console: Path, probe_port: int) -> list[str
         hardware.platform.emulator,
         "-nodefaults", "-no-user-config", "-no-reboot",
         "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny",
-        "-machine", hardware.platform.machine,
+        "-machine", hardware.machine,
         "-accel", "tcg,thread=multi" if tcg else "kvm",
         "-cpu", hardware.platform.emulated_cpu if tcg else "host",
         "-smp", str(hardware.cpus),
@@ -187,11 +202,16 @@ def command_line(hardware: Hardware, console: Path, probe_port: int) -> list[str
         "-chardev", f"socket,id=probe,host=127.0.0.1,port={probe_port}",
         "-device", f"virtserialport,chardev=probe,name={PORT_NAME}",
     ]  # fmt: skip
-    for cable in (MANAGEMENT, VIP):
+    for number, cable in enumerate(CABLES, start=1):
         argv += [
             "-netdev", f"tap,id={cable.device},ifname={cable.device},script=no,downscript=no",
-            "-device", f"virtio-net-pci,netdev={cable.device},mac={cable.mac},romfile=",
         ]  # fmt: skip
+        bus = ""
+        if hardware.machine == "q35":
+            # As Nova does (hw:num_pcie_ports): a card on the root bus could not be plugged later.
+            argv += ["-device", f"pcie-root-port,id=port{number},chassis={number},slot={number}"]
+            bus = f",bus=port{number}"
+        argv += ["-device", f"virtio-net-pci,netdev={cable.device},mac={cable.mac},romfile={bus}"]
     if hardware.firmware == "uefi":
         argv += [
             "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={hardware.code}",
@@ -207,11 +227,11 @@ def emulation(hardware: Hardware, console: Path, probe_port: int) -> list[str]:
     """
     readable = (hardware.image, hardware.config_drive, hardware.code)
     writable = (hardware.overlay, hardware.variables, console, *DEVICES)
-    return confined(
+    return sandboxed(
         *command_line(hardware, console, probe_port),
         read=[path for path in readable if path is not None],
         write=[path for path in writable if path is not None],
-        connect=True,  # to the probe, in a network that has nobody else
+        connect=True,  # to the probe, the only one in that network
     )
 
 
@@ -235,6 +255,11 @@ class Machine:
         """Return the seconds since power-on."""
         return time.monotonic() - self.powered_on
 
+    @property
+    def runs(self) -> bool:
+        """Return True until QEMU ended: for a reboot of the guest it ends too."""
+        return self.child.poll() is None
+
     def console_text(self) -> str:
         """Return the end of what the console showed since power-on, without control characters."""
         try:
@@ -246,29 +271,31 @@ class Machine:
             return ""
 
     def last_line(self) -> str:
-        """Return the last line of the console that says anything."""
+        """Return the last line of the console that is not blank."""
         lines = [line.strip() for line in self.console_text().splitlines()]
         return next((line for line in reversed(lines) if line), "nothing on the console yet")
 
     def cut_power(self) -> None:
-        """Switch the machine off without telling the guest."""
+        """Switch the machine off without a shutdown of the guest."""
         process.stop(self.child, grace=STOP_GRACE)
 
     def require_alive(self) -> None:
         """Raise MachineLostError when QEMU ended or the guest gave up."""
-        self.require_few_words()  # first: it may be why QEMU ended
+        self.require_bounded_output()  # first: it may be why QEMU ended
         code = self.child.poll()
         if code is not None:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            said = self.messages.read_text(errors="replace").strip().splitlines()
-            reason = said[-1] if said else f"the guest switched it off after: {self.last_line()}"
+            printed = self.messages.read_text(errors="replace").strip().splitlines()
+            reason = (
+                printed[-1] if printed else f"the guest switched it off after: {self.last_line()}"
+            )
             raise MachineLostError(f"QEMU ended with {how} after {self.age:.0f} s: {reason}")
         lost = LOST.search(self.console_text())
         if lost is not None:
             raise MachineLostError(f"the console shows: {lost.group(0).strip()}")
 
-    def require_few_words(self) -> None:
-        """Raise MachineLostError when the guest, or QEMU, fills the disk with what it says."""
+    def require_bounded_output(self) -> None:
+        """Raise MachineLostError when the guest, or QEMU, fills the disk with its output."""
         for name, path in (("its console", self.console), ("QEMU", self.messages)):
             if path.exists() and path.stat().st_size > LARGEST_CONSOLE:
                 raise MachineLostError(f"{name} shows more than {LARGEST_CONSOLE >> 20} MiB")
@@ -280,19 +307,19 @@ def switched_on(
 ) -> Iterator[Machine]:
     """Keep the machine on for the length of the block; its end is a power cut.
 
-    `console` gets what the serial console shows, `messages` what QEMU itself says.
+    `console` gets the output of the serial console, `messages` that of QEMU itself.
     """
     messages.write_bytes(b"")
     console.touch()
     start = console.stat().st_size
     argv = namespace.command(
         # Should this process be killed, the kernel ends QEMU, and with it the namespace.
-        ["setpriv", "--pdeathsig", "KILL", "--", *emulation(hardware, console, probe_port)]
+        tied(*emulation(hardware, console, probe_port), by="KILL")
     )
     try:
-        with process.background(argv, log_file=messages, env=bare_environment()) as child:
+        with process.background(argv, log_file=messages, env=minimal_environment()) as child:
             machine = Machine(child=child, console=console, messages=messages, console_start=start)
-            with _kept_short(machine):
+            with _output_bounded(machine):
                 yield machine
                 machine.cut_power()
     except process.CommandError as error:
@@ -302,25 +329,21 @@ def switched_on(
 
 
 @contextmanager
-def _kept_short(machine: Machine) -> Iterator[None]:
-    """End QEMU when it writes too much, whatever is waited for meanwhile, and cut that off."""
-    over = threading.Event()
+def _output_bounded(machine: Machine) -> Iterator[None]:
+    """End QEMU when it writes too much, whatever we wait for meanwhile, and cut that off."""
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(WATCH_EVERY):
             try:
-                machine.require_few_words()
+                machine.require_bounded_output()
             except MachineLostError:
                 process.stop(machine.child, grace=0)
                 return
 
-    thread = threading.Thread(target=watch, name="console", daemon=True)
-    begun(thread.start)
     try:
-        yield
+        with in_background(watch, name="console"):
+            yield
     finally:
-        over.set()
-        thread.join()
         process.stop(machine.child, grace=STOP_GRACE)
         for path in (machine.console, machine.messages):
             if path.exists() and path.stat().st_size > LARGEST_CONSOLE:

@@ -1,11 +1,11 @@
-"""What is left of a machine when its power is cut: its disk."""
+"""The disk of a machine after a power cut."""
 
 from __future__ import annotations
 
 import mmap
 from pathlib import Path
 
-from retrofit.verify.record import CheckFailedError, NotApplicableError
+from retrofit.verify.checks import CheckFailedError, NotApplicableError
 
 
 def certificates_gone(overlay: Path, *, secret: bytes, control: bytes) -> str:

@@ -1,7 +1,8 @@
-"""A way to ask questions inside the booted machine that the image itself knows nothing of.
+"""Commands inside the booted machine, without any preparation of the image.
 
-The config drive's user data starts a small loop that reads shell scripts from a virtio port and
-writes back what they print. It lives in the machine's overlay only: the image is not changed.
+The config drive's user data starts, at each boot, a small loop that reads shell scripts from a
+virtio port and writes back what they print. It lives in the machine's overlay only: the image is
+not changed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import socket
 import time
 
 from retrofit.verify.boot.network import Namespace
-from retrofit.verify.record import CheckFailedError
+from retrofit.verify.checks import CheckFailedError
 
 PORT_NAME = "org.retrofit.probe"
 READY = b"ready"
 LARGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes, in base64; what is asked for has some KiB."""
+"""Bytes, in base64; answers have a few KiB."""
 
 USER_DATA = f"""\
+#!/bin/bash
+# cloud-init runs user data at the first boot only, and what is in this directory at each.
+mkdir -p /var/lib/cloud/scripts/per-boot
+cat > /var/lib/cloud/scripts/per-boot/retrofit-probe <<'SCRIPT'
 #!/bin/bash
 cat > /run/retrofit-probe <<'END'
 exec 3<> /dev/virtio-ports/{PORT_NAME}
@@ -28,8 +33,12 @@ while IFS= read -r script <&3; do
     echo >&3
 done
 END
+systemctl --quiet is-active retrofit-probe && exit
 systemd-run --quiet --unit=retrofit-probe --description="Verification's questions" \\
     /bin/bash /run/retrofit-probe
+SCRIPT
+chmod +x /var/lib/cloud/scripts/per-boot/retrofit-probe
+/var/lib/cloud/scripts/per-boot/retrofit-probe
 """.encode()
 
 
@@ -45,13 +54,13 @@ class Probe:
         self._silent: CheckFailedError | None = None
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._listener.close()
         if self._connection is not None:
             self._connection.close()
 
     def poll(self) -> bool:
-        """Say whether somebody inside will answer, without waiting for it."""
+        """Return True if the guest's loop will answer, without waiting for it."""
         if not self._ready and self._silent is None:
             try:
                 self._ready = self._line(0.05) == READY
@@ -71,7 +80,7 @@ class Probe:
                 raise self._silent
             if time.monotonic() > deadline:
                 raise CheckFailedError(
-                    "cloud-init has not run the config drive's user data, so nothing can be asked"
+                    "cloud-init has not run the config drive's user data, so no command can be run"
                     " inside"
                 )
             time.sleep(0.2)
@@ -85,7 +94,7 @@ class Probe:
 
     def _send(self, data: bytes, timeout: float) -> None:
         if self._connection is None:
-            raise ConnectionError("nobody has connected")
+            raise ConnectionError("QEMU has not connected")
         self._connection.settimeout(timeout)
         self._connection.sendall(data)
 
@@ -98,11 +107,11 @@ class Probe:
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError("it did not come in time")
+                raise TimeoutError("no whole line came in time")
             self._connection.settimeout(left)
             data = self._connection.recv(65536)
             if not data:
-                raise ConnectionError("the machine has hung up")
+                raise ConnectionError("the machine closed the connection")
             self._buffer += data
             if len(self._buffer) > LARGEST_ANSWER:
                 raise ConnectionError("the answer has no end")

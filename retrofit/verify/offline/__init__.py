@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 # Imported for the checks that they register; this order is the order of the report.
-from retrofit.verify.offline import agent, software, network, leftovers, room  # isort: skip
-from retrofit.verify.offline.subject import RULES, Rule, Subject, rule
+# isort: off
+from retrofit.verify.offline import agent, defects, software, calls, network, leftovers
+from retrofit.verify.offline import credentials, size
+
+# isort: on
+from retrofit.verify.offline.rules import RULES, Rule, Subject, rule
 
 __all__ = [
     "RULES",
     "Rule",
     "Subject",
     "agent",
+    "calls",
+    "credentials",
+    "defects",
     "leftovers",
     "network",
-    "room",
     "rule",
+    "size",
     "software",
 ]

@@ -10,12 +10,11 @@ from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
 from retrofit.verify import packages, units
-from retrofit.verify.boot.config_drive import AGENT_CONF
-from retrofit.verify.offline.subject import Subject, rule
-from retrofit.verify.record import CheckFailedError
+from retrofit.verify.agent_files import AGENT_CONF, AGENT_UNITS, CERTIFICATE_DIRECTORY
+from retrofit.verify.checks import CheckFailedError
+from retrofit.verify.offline.rules import Subject, rule
 from retrofit.verify.tree import Tree
 
-AGENT_UNITS = ("amphora-agent.service", "octavia-agent.service")
 PROXY_UNITS = (
     "prometheus-proxy.service",
     "octavia-prometheus-proxy.service",
@@ -31,7 +30,6 @@ ENTRY_POINTS = (
 UNDECLARED = ("pyroute2",)
 """Needed by the agent, named in octavia's requirements.txt, and not declared by its wheel."""
 
-CERTIFICATE_DIRECTORY = "/var/lib/octavia/certs"
 MOST_FILES = 16
 """Files named by a unit that are read: a unit of four MiB may name a million large ones."""
 
@@ -51,7 +49,7 @@ def _one_of(tree: Tree, names: tuple[str, ...]) -> units.Unit:
 
 @rule("agent-installed")
 def agent_installed(subject: Subject) -> str:
-    """Look for the agent where the chosen source of it puts it."""
+    """Look for the agent in the place of its configured source."""
     tree = subject.tree
     if subject.build.agent == "pypi":
         program, link = f"{packages.VENV}/bin/amphora-agent", "/usr/local/bin/amphora-agent"
@@ -76,7 +74,7 @@ def agent_entry_points(subject: Subject) -> str:
 
 @rule("agent-dependencies")
 def agent_dependencies(subject: Subject) -> str:
-    """Follow what octavia's metadata requires, and what it forgets to require."""
+    """Follow the requirements of octavia's metadata, and those it does not declare."""
     octavia = subject.distributions.get("octavia")
     if octavia is None:
         raise CheckFailedError(f"octavia is not installed in {', '.join(subject.agent_python)}")
@@ -85,7 +83,7 @@ def agent_dependencies(subject: Subject) -> str:
             packages.module_exists(subject.tree, directory, module)
             for directory in subject.agent_python
         ):
-            raise CheckFailedError(f"{module} is missing, which octavia imports")
+            raise CheckFailedError(f"octavia imports {module}, which is missing")
     if subject.build.agent == "distro":
         # dpkg keeps declared dependencies; Debian's metadata may name what it patched away.
         return f"octavia {octavia.version}, {', '.join(UNDECLARED)}"
@@ -181,7 +179,7 @@ def _enabled(tree: Tree, names: tuple[str, ...]) -> str:
 
 @rule("agent-runs-as-root")
 def agent_runs_as_root(subject: Subject) -> str:
-    """Make sure that the agent may do what it is there for (LP 1831642)."""
+    """Make sure that the agent runs as root (LP 1831642)."""
     unit = agent_unit(subject.tree)
     for key in ("User", "Group"):
         value = unit.value("Service", key)
@@ -192,12 +190,12 @@ def agent_runs_as_root(subject: Subject) -> str:
 
 @rule("agent-reads-its-configuration")
 def agent_reads_its_configuration(subject: Subject) -> str:
-    """Make sure that the agent reads the file which the config drive brings (LP 1831642)."""
+    """Make sure that the agent reads the config drive's configuration file (LP 1831642)."""
     unit = agent_unit(subject.tree)
     commands = " ".join(unit.values("Service", "ExecStart"))
     if AGENT_CONF in commands:
         return commands
-    # Packages start the agent through an init script, which knows the file or is told.
+    # Packages start the agent through an init script, which knows the file or gets its name.
     paths = (
         *(word for word in commands.split() if word.startswith("/etc/init.d/")),
         *(path.removeprefix("-") for path in unit.values("Service", "EnvironmentFile")),
@@ -226,7 +224,7 @@ def texts_of(tree: Tree, paths: Iterable[str]) -> Iterator[str]:
 
 @rule("certificate-store-ordered")
 def certificate_store_ordered(subject: Subject) -> str:
-    """Make sure that certificates meet memory, not the disk, before the agent writes any."""
+    """Make sure that the certificate directory is on RAM before the agent writes to it."""
     tree = subject.tree
     agent = agent_unit(tree)
     store = certificate_store(tree)
@@ -250,7 +248,7 @@ def _by_path(store: units.Unit, agent: units.Unit) -> bool:
 
 
 def certificate_store(tree: Tree) -> units.Unit | None:
-    """Find the unit that mounts memory at the certificate directory: by what it does."""
+    """Find the unit that mounts memory at the certificate directory, by its contents."""
     for name in sorted(_unit_names(tree)):
         unit = units.find(tree, name)
         if unit is None or unit.masked:

@@ -1,12 +1,17 @@
-"""What an image that many machines share must not hold: secrets, identities, build traces."""
+"""Secrets, identities and build traces, which an image for many machines must not hold."""
 
 from __future__ import annotations
 
 import re
 
-from retrofit.verify.boot.config_drive import AGENT_CONF, CLIENT_CA_PEM, SERVER_PEM
-from retrofit.verify.offline.subject import Subject, rule
-from retrofit.verify.record import CheckFailedError
+from retrofit.verify.agent_files import (
+    AGENT_CONF,
+    CERTIFICATE_DIRECTORY,
+    CLIENT_CA_PEM,
+    SERVER_PEM,
+)
+from retrofit.verify.checks import CheckFailedError
+from retrofit.verify.offline.rules import Subject, rule
 
 PROXY_FILES = ("/etc/environment", "/etc/profile", "/etc/wgetrc", "/etc/pip.conf", "/root/.bashrc",
                "/root/.profile", "/root/.curlrc", "/etc/default/locale")  # fmt: skip
@@ -33,10 +38,10 @@ HOME_SECRETS = (".ssh/authorized_keys", ".bash_history", ".netrc", ".ssh/id_rsa"
 
 @rule("no-certificates")
 def no_certificates(subject: Subject) -> str:
-    """Make sure that no amphora is born with another's key."""
+    """Make sure that no amphora starts with another's key."""
     found = [
         path
-        for directory in ("/etc/octavia/certs", "/var/lib/octavia/certs")
+        for directory in ("/etc/octavia/certs", CERTIFICATE_DIRECTORY)
         for path in subject.tree.files_below(directory)
     ]
     if found:
@@ -59,7 +64,7 @@ def no_agent_configuration(subject: Subject) -> str:
 
 @rule("no-ssh-host-keys")
 def no_ssh_host_keys(subject: Subject) -> str:
-    """Make sure that every machine makes its own host keys."""
+    """Make sure that every machine creates its own host keys."""
     found = subject.tree.glob("/etc/ssh", "ssh_host_*_key*")
     if found:
         raise CheckFailedError(_listed(found))
@@ -85,7 +90,7 @@ def no_machine_id(subject: Subject) -> str:
 
 @rule("no-personal-files")
 def no_personal_files(subject: Subject) -> str:
-    """Make sure that nobody's keys or history are in a home directory."""
+    """Make sure that no keys and no shell history are in a home directory."""
     homes = ["/root", *subject.tree.glob("/home", "*")]
     found = [
         f"{home}/{name}"
@@ -100,7 +105,7 @@ def no_personal_files(subject: Subject) -> str:
 
 @rule("no-instance-state")
 def no_instance_state(subject: Subject) -> str:
-    """Make sure that cloud-init takes the first boot for one."""
+    """Make sure that cloud-init recognises the first boot."""
     found = [
         path
         for path in ("/var/lib/cloud/instance", "/var/lib/cloud/data/instance-id")
@@ -140,7 +145,7 @@ def apt_proxy(text: str) -> str | None:
 
 
 def _is_proxy(name: str) -> bool:
-    """Say whether a setting is a proxy, whole (`Acquire::http::Proxy::HOST`) or in a block."""
+    """Return True for a proxy setting, whole (`Acquire::http::Proxy::HOST`) or in a block."""
     *_, before, last = ["", *name.lower().split("::")]
     return last == "proxy" or before == "proxy"
 

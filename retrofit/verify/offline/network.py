@@ -1,17 +1,19 @@
-"""How the machine meets its networks: cloud-init, interfaces, resolver, sshd."""
+"""Network configuration: cloud-init, interfaces, resolver, sshd."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from retrofit.verify import units
-from retrofit.verify.offline.subject import Subject, rule
-from retrofit.verify.record import CheckFailedError, NotApplicableError
+from retrofit.verify.checks import CheckFailedError, NotApplicableError
+from retrofit.verify.offline.rules import Subject, rule
 from retrofit.verify.tree import Tree
 
+IDENTIFY = "/etc/cloud/ds-identify.cfg"
 WAIT_ONLINE_UNITS = (
     "systemd-networkd-wait-online.service",
     "NetworkManager-wait-online.service",
@@ -40,13 +42,17 @@ def cloud_init_datasource(subject: Subject) -> str:
     for path in ("/etc/cloud/cloud-init.disabled",):
         if tree.entry(path) is not None:
             raise CheckFailedError(f"{path} switches cloud-init off")
-    masked = [
+    masked = sorted(
         name
-        for name in ("cloud-init.service", "cloud-init-local.service", "cloud-final.service")
+        for name in _cloud_units(tree)
         if (unit := units.find(tree, name)) is not None and unit.masked
-    ]
+    )
     if masked:
         raise CheckFailedError(f"{', '.join(masked)} is masked")
+    if _identifies_nothing(tree):
+        raise CheckFailedError(f"{IDENTIFY} switches cloud-init off")
+    if (disabling := _without_networks(tree)) is not None:
+        raise CheckFailedError(f"{disabling} switches the config drive's networks off")
     sources = datasources(tree)
     if sources is None:
         raise CheckFailedError("no datasource_list in /etc/cloud")
@@ -55,15 +61,48 @@ def cloud_init_datasource(subject: Subject) -> str:
     return ", ".join(sources)
 
 
-def datasources(tree: Tree) -> list[str] | None:
-    """Return cloud-init's datasource list: the last of its files that has one decides."""
-    found: list[str] | None = None
+def _cloud_units(tree: Tree) -> set[str]:
+    """Return the units of cloud-init that there are: releases have renamed and split them."""
+    return {
+        name
+        for directory in units.DIRECTORIES
+        for name in tree.names(directory)
+        if name.startswith("cloud-") and name.endswith((".service", ".target", ".socket"))
+    }
+
+
+def _identifies_nothing(tree: Tree) -> bool:
+    """Return True if ds-identify, which decides early in a boot, is told to find nothing."""
+    policies = re.findall(r"^[ \t]*policy:[ \t]*([^\s#]*)", tree.text(IDENTIFY) or "", re.MULTILINE)
+    return bool(policies) and policies[-1].partition(",")[0] == "disabled"
+
+
+def _without_networks(tree: Tree) -> str | None:
+    """Return the file that has cloud-init configure no network; None when none does."""
+    decided: str | None = None
+    for path, content in _configuration(tree):
+        network = content.get("network")
+        if isinstance(network, dict):
+            decided = path if network.get("config") == "disabled" else None
+    return decided
+
+
+def _configuration(tree: Tree) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Yield cloud-init's files with their content, in the order in which they are merged."""
     for path in ("/etc/cloud/cloud.cfg", *tree.glob("/etc/cloud/cloud.cfg.d", "*.cfg")):
         try:
             content = _yaml(tree, path)
         except yaml.YAMLError:
             continue
-        if isinstance(content, dict) and isinstance(content.get("datasource_list"), list):
+        if isinstance(content, dict):
+            yield path, content
+
+
+def datasources(tree: Tree) -> list[str] | None:
+    """Return cloud-init's datasource list: the last of its files that has one decides."""
+    found: list[str] | None = None
+    for _, content in _configuration(tree):
+        if isinstance(content.get("datasource_list"), list):
             # Names alone: a list of lists of aliases may be long beyond all measure as text.
             found = [name for name in content["datasource_list"] if isinstance(name, str)]
     return found
@@ -80,7 +119,7 @@ def _yaml(tree: Tree, path: str) -> Any:
 
 @rule("no-default-interfaces")
 def no_default_interfaces(subject: Subject) -> str:
-    """Make sure that no interface is configured but by the config drive."""
+    """Make sure that only the config drive configures interfaces."""
     tree = subject.tree
     found = [path for path in tree.glob("/etc/netplan", "*.yaml") if _has_text(tree, path)]
     found += [
@@ -114,7 +153,7 @@ def resolver(subject: Subject) -> str:
     """Make sure that nothing in an amphora waits for DNS."""
     text = subject.tree.text("/etc/resolv.conf")
     if text is None:
-        raise CheckFailedError("/etc/resolv.conf is missing, or leads nowhere")
+        raise CheckFailedError("/etc/resolv.conf is missing, or a dangling link")
     servers = re.findall(r"^[ \t]*nameserver[ \t]+(\S+)", text, re.MULTILINE)
     if servers != ["127.0.0.1"]:
         raise CheckFailedError(f"/etc/resolv.conf names {', '.join(servers) or 'no server'}")
@@ -132,7 +171,7 @@ def resolver(subject: Subject) -> str:
 
 @rule("network-wait-online")
 def network_wait_online(subject: Subject) -> str:
-    """Make sure that an IPv6-only management network does not hold up the boot (LP 1909976)."""
+    """Make sure that an IPv6-only management network does not delay the boot (LP 1909976)."""
     waiting = []
     for name in WAIT_ONLINE_UNITS:
         unit = units.find(subject.tree, name)
@@ -143,8 +182,8 @@ def network_wait_online(subject: Subject) -> str:
             continue
         waiting.append(name)
     if waiting:
-        raise CheckFailedError(f"enabled, and without a short limit: {', '.join(waiting)}")
-    return "no unit holds up the boot"
+        raise CheckFailedError(f"enabled without a short time limit: {', '.join(waiting)}")
+    return "no unit delays the boot"
 
 
 @rule("ssh")
@@ -154,7 +193,7 @@ def ssh(subject: Subject) -> str:
     present = tree.is_executable(SSHD)
     if subject.build.ssh == "remove":
         if present:
-            raise CheckFailedError(f"{SSHD} is there, and build.ssh is remove")
+            raise CheckFailedError(f"{SSHD} exists, although build.ssh is remove")
         return "removed"
     if not present:
         raise CheckFailedError(f"{SSHD} is missing, and build.ssh is {subject.build.ssh}")

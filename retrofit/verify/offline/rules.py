@@ -1,7 +1,8 @@
-"""The image under examination, and the register of what is examined."""
+"""The image under examination, and the register of its checks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from retrofit.verify.tree import Tree
 class Subject:
     """An image whose filesystems are mounted read-only. Sizes are bytes.
 
-    `architecture` is Glance's word; `free` is what its root filesystem has left.
+    `architecture` is Glance's word; `free` is the free space of its root filesystem.
     """
 
     tree: Tree
@@ -41,7 +42,7 @@ class Subject:
 
     @cached_property
     def os(self) -> OsRelease | None:
-        """Return what the image says it is."""
+        """Return the operating system of the image's os-release."""
         try:
             return parse_os_release(self.tree.text("/etc/os-release") or "")
         except SourceError:
@@ -55,6 +56,15 @@ class Subject:
         return [SYSTEM_PYTHON]
 
     @cached_property
+    def python_version(self) -> str | None:
+        """Return the version of the Python that the agent runs on: `3.13.5`, or `3.13`."""
+        package = self.packages.get("python3")
+        if package is not None:
+            return package.upstream_version
+        found = (re.search(r"/python(3\.\d+)/", each) for each in self.agent_python)
+        return next((match[1] for match in found if match), None)
+
+    @cached_property
     def distributions(self) -> dict[str, PythonDistribution]:
         """Return the Python distributions that the agent can import, by normalised name."""
         found: dict[str, PythonDistribution] = {}
@@ -64,7 +74,7 @@ class Subject:
 
 
 Rule = Callable[[Subject], str]
-"""Looks at one thing and returns what it saw; raises CheckFailedError or NotApplicableError."""
+"""Checks one thing and returns its finding; raises CheckFailedError or NotApplicableError."""
 
 RULES: dict[str, Rule] = {}
 

@@ -1,17 +1,16 @@
-"""Whether the image fits: into its flavor's disk, into its architecture, and room to live."""
+"""Size and architecture: the flavor's disk, free space, machine type."""
 
 from __future__ import annotations
 
 import struct
 
 from retrofit.model import DEBIAN_ARCHITECTURES
-from retrofit.verify.offline.subject import Subject, rule
-from retrofit.verify.record import CheckFailedError
+from retrofit.system.sizes import GIBIBYTE, MEBIBYTE
+from retrofit.verify.checks import CheckFailedError
+from retrofit.verify.offline.rules import Subject, rule
 
-GIBIBYTE = 1 << 30
-MEBIBYTE = 1 << 20
 SPARE = 0.9
-"""Of the configured free space, what must be there: an ext4 of that size holds less than it."""
+"""Part of build.free_space that must be free: an ext4 of that size holds less than it."""
 FEWEST_INODES = 10000
 
 # e_machine of the ELF header, by Debian's architecture.
@@ -20,7 +19,7 @@ ELF_MACHINES = {"amd64": 62, "arm64": 183, "ppc64el": 21, "s390x": 22, "riscv64"
 
 @rule("virtual-size")
 def virtual_size(subject: Subject) -> str:
-    """Compare the disk with the flavor's, into which it must fit."""
+    """Make sure that the disk fits into the flavor's."""
     limit = subject.build.max_disk
     size = f"{subject.virtual_size / GIBIBYTE:.2f} GiB"
     if limit is not None and subject.virtual_size > limit * GIBIBYTE:
@@ -41,7 +40,7 @@ def free_space(subject: Subject) -> str:
 
 @rule("architecture")
 def architecture(subject: Subject) -> str:
-    """Compare what the image's programs are made for with what it will be published as."""
+    """Compare the architecture of the image's programs with its Glance property."""
     expected = DEBIAN_ARCHITECTURES.get(subject.architecture)
     if expected is None:
         raise CheckFailedError(f"{subject.architecture} is not known")

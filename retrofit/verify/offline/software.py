@@ -1,4 +1,4 @@
-"""What the agent drives: HAProxy, keepalived, LVS, the kernel, and the files it expects."""
+"""Software that the agent drives: HAProxy, keepalived, LVS, the kernel, and their files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 
 from retrofit.model import version_key
 from retrofit.verify import units
+from retrofit.verify.access import user_of, why_not_run
+from retrofit.verify.checks import CheckFailedError
 from retrofit.verify.offline.agent import certificate_store, texts_of
-from retrofit.verify.offline.subject import Subject, rule
-from retrofit.verify.record import CheckFailedError
+from retrofit.verify.offline.rules import Subject, rule
 from retrofit.verify.tree import Tree
 
 OLDEST_HAPROXY = (2, 0)
@@ -27,8 +28,11 @@ COMMANDS = (
 )
 STOCK_UNITS = ("haproxy.service", "keepalived.service")
 USER_GROUP_FILE = "/var/lib/octavia/haproxy-default-user-group.conf"
+PING_SCRIPT = "/var/lib/octavia/ping-wrapper.sh"
+HAPROXY_USER, DEFAULT_GROUP = "nobody", "nogroup"
+"""Of Octavia's own HAProxy template; the group may be named by USER_GROUP_FILE."""
 SCRIPTS = (
-    "/var/lib/octavia/ping-wrapper.sh",
+    PING_SCRIPT,
     "/usr/local/bin/lvs-masquerade.sh",
     "/usr/local/bin/udp-masquerade.sh",
 )
@@ -68,7 +72,7 @@ SYSCTL_DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d
 
 @rule("haproxy-installed")
 def haproxy_installed(subject: Subject) -> str:
-    """Look for HAProxy where the agent's configuration says it is."""
+    """Look for HAProxy at the path in the agent's configuration."""
     if not subject.tree.is_executable("/usr/sbin/haproxy"):
         raise CheckFailedError("/usr/sbin/haproxy is not an executable file")
     return "/usr/sbin/haproxy"
@@ -76,7 +80,7 @@ def haproxy_installed(subject: Subject) -> str:
 
 @rule("haproxy-version")
 def haproxy_version(subject: Subject) -> str:
-    """Compare HAProxy's version with what Octavia's templates need."""
+    """Compare HAProxy's version with the oldest that Octavia's templates work with."""
     package = subject.packages.get("haproxy")
     if package is None:
         raise CheckFailedError("the package haproxy is not installed")
@@ -138,7 +142,19 @@ def agent_scripts(subject: Subject) -> str:
     missing += [command for command in _called(subject) if not _is_there(subject.tree, command)]
     if missing:
         raise CheckFailedError(f"not an executable file: {', '.join(missing)}")
+    _require_haproxy_may_ping(subject.tree)
     return ", ".join(SCRIPTS)
+
+
+def _require_haproxy_may_ping(tree: Tree) -> None:
+    """Ask as HAProxy will: it runs the script as its own user, everything else is root's."""
+    group = global_group(tree.text(USER_GROUP_FILE) or "") or DEFAULT_GROUP
+    user = user_of(tree, HAPROXY_USER, group=group)
+    if user is None:
+        raise CheckFailedError(f"there is no user {HAPROXY_USER}, which HAProxy runs as")
+    reason = why_not_run(tree, PING_SCRIPT, user)
+    if reason is not None:
+        raise CheckFailedError(f"{PING_SCRIPT}: {reason}")
 
 
 def _called(subject: Subject) -> list[str]:

@@ -10,11 +10,14 @@ import pytest
 from diskimage_builder.block_device.exception import BlockDeviceSetupException
 
 from retrofit import disk
-from retrofit.dib.plan import block_device_config
+from retrofit.build.command import block_device_config
 from retrofit.dib.stock_disk import StockDisk
 from retrofit.disk import gpt
-from tests.unit import disks
-from tests.unit.disks import MIB
+from tests.component import disks
+from tests.component.disks import MIB
+
+# The size of a tree is taken as a build takes it: with root's rights.
+pytestmark = pytest.mark.root
 
 
 def fit(path: Path, build_dir: Path, *, free_space: int) -> None:

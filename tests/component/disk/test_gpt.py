@@ -11,8 +11,8 @@ import pytest
 
 from retrofit.disk import gpt
 from retrofit.errors import SourceError
-from tests.unit import disks
-from tests.unit.disks import MIB
+from tests.component import disks
+from tests.component.disks import MIB
 
 
 def dump(disk: Path) -> str:
@@ -125,7 +125,7 @@ def test_disk_cut_short(tmp_path: Path) -> None:
     disk = disks.jammy(tmp_path / "disk")
     with disk.open("r+b") as file:
         file.truncate(40 * MIB)
-    assert "cut short" in refused(disk)
+    assert "truncated" in refused(disk)
 
 
 def test_damaged_header_and_damaged_entries(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ELEMENTS = Path(__file__).parents[2] / "elements"
+ELEMENTS = Path(__file__).parents[3] / "elements"
 TOOLS = Path(sys.executable).parent
 # Where a test's files are seen from inside: the checkout and they may lie below /var themselves.
 INSIDE = Path("/mnt")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.element_scripts import ELEMENTS, run, within, write_file
+from tests.component.elements.element_scripts import ELEMENTS, run, within, write_file
 
 MIRROR = ELEMENTS / "stock-archive/bin/stock-archive-mirror"
 
@@ -91,6 +91,49 @@ def test_mirrors_replace_lists_of_mirrors(tmp_path: Path) -> None:
     assert re.findall(r"^URIs: (.*)$", found, re.MULTILINE) == ["http://m/d", "http://m/s"]
 
 
+FOREIGN = """\
+deb http://archive.ubuntu.com/ubuntu/ jammy main restricted
+deb http://security.ubuntu.com/ubuntu/ jammy-security main restricted
+deb [signed-by=/usr/share/keyrings/ubuntu-cloud-keyring.gpg] \
+http://ubuntu-cloud.archive.canonical.com/ubuntu jammy-updates/caracal main
+deb https://packages.vendor.example/agent/ubuntu jammy stable
+deb https://esm.ubuntu.com/infra/ubuntu jammy-infra-security main
+deb http://archive.ubuntu.com.evil.example/ubuntu jammy main
+deb http://de.archive.ubuntu.com/ubuntu jammy-updates main
+deb http://eu-west-1.ec2.ports.ubuntu.com/ubuntu-ports jammy main
+"""
+
+
+def test_entries_of_others_stay_in_one_line_files(tmp_path: Path) -> None:
+    found = _mirrored(
+        tmp_path / "sources.list", FOREIGN, archive="http://m/ubuntu", security="http://s/ubuntu"
+    )
+    before, after = FOREIGN.splitlines(), found.splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [
+        "deb http://m/ubuntu jammy main restricted",
+        "deb http://s/ubuntu jammy-security main restricted",
+        "deb http://m/ubuntu jammy-updates main",
+        "deb http://m/ubuntu jammy main",
+    ]
+
+
+def test_entries_of_others_stay_in_deb822_files(tmp_path: Path) -> None:
+    other = (
+        "\nTypes: deb\nURIs: https://packages.vendor.example/ubuntu\nSuites: noble\n"
+        "Components: main\n\nTypes: deb\nURIs: http://us.archive.ubuntu.com/ubuntu"
+        " http://archive.ubuntu.com/ubuntu https://site.example/ubuntu\nSuites: noble\n"
+        "Components: main\n"
+    )
+    found = _mirrored(tmp_path / "ubuntu.sources", NOBLE + other, archive="http://m/ubuntu")
+    assert re.findall(r"(?m)^URIs: (.*)$", found) == [
+        "http://m/ubuntu",
+        "http://security.ubuntu.com/ubuntu/",
+        "https://packages.vendor.example/ubuntu",
+        "http://m/ubuntu https://site.example/ubuntu",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("sources.list", JAMMY), ("ubuntu.sources", NOBLE), ("debian.sources", DEBIAN_CLOUD)],
@@ -142,6 +185,67 @@ def test_the_cloud_archive_has_a_mirror(tmp_path: Path) -> None:
     assert "\nURIs: http://mirror.example.com/uca\n" in sources
 
 
+@pytest.mark.parametrize("ending", ["asc", "gpg"])
+def test_the_mirrors_own_key_takes_the_place_of_ubuntus(tmp_path: Path, ending: str) -> None:
+    write_file(tmp_path, f"var/lib/stock-archive/cloud-key.{ending}", "key\n")
+    name = f"stock-archive-cloud.{ending}"
+    script = tmp_path / UBUNTU_ARCHIVE.name
+    script.write_text(
+        UBUNTU_ARCHIVE.read_text()
+        .replace("/usr/share/keyrings/stock", "/etc/keyrings/stock")
+        .replace("mkdir -p /usr/share/keyrings", "mkdir -p /etc/keyrings")
+    )
+    place = tmp_path / "element" / "pre-install.d"
+    place.mkdir(parents=True)
+    (place / UBUNTU_ARCHIVE.name).write_text(script.read_text())
+    (place / UBUNTU_ARCHIVE.name).chmod(0o755)
+    (tmp_path / "etc/apt/sources.list.d").mkdir(parents=True)
+    result = within(
+        place / UBUNTU_ARCHIVE.name, tmp_path, DISTRO_NAME="ubuntu", DIB_RELEASE="noble",
+        DIB_STOCK_CLOUD_ARCHIVE="caracal", DIB_STOCK_CLOUD_ARCHIVE_MIRROR="http://m/uca",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    sources = (tmp_path / "etc/apt/sources.list.d/stock-archive-cloud.sources").read_text()
+    assert f"Signed-By: /etc/keyrings/{name}" in sources
+    assert (tmp_path / "etc/keyrings" / name).read_text() == "key\n"
+    assert "ubuntu-cloud-keyring" not in (tmp_path / "commands").read_text()
+
+
+READS_ITS_BUNDLE = """#!/bin/sh
+echo "add-apt-repository $* $(cat /etc/ssl/certs/ca-certificates.crt)" >> /mnt/commands
+"""
+
+
+@pytest.mark.parametrize("own", ["own\n", None], ids=["with a bundle", "without"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_launchpads_client_sees_the_builds_ca_and_the_image_does_not(
+    tmp_path: Path, own: str | None, fails: bool
+) -> None:
+    bundle = "etc/ssl/certs/ca-certificates.crt"
+    if own is not None:
+        write_file(tmp_path, bundle, own)
+    write_file(tmp_path, "var/lib/stock-archive/ca-bundle.pem", "own and build\n")
+    fake = write_file(
+        tmp_path, "fakes/add-apt-repository", READS_ITS_BUNDLE + ("exit 1\n" if fails else "")
+    )
+    fake.chmod(0o755)
+    result = _on_ubuntu(tmp_path, DIB_STOCK_PPAS="ppa:one/a")
+    assert (result.returncode != 0) == fails, result.stderr
+    assert (tmp_path / "commands").read_text().splitlines()[-1] == (
+        "add-apt-repository --yes --no-update ppa:one/a own and build"
+    )
+    after = tmp_path / bundle
+    assert (after.read_text() if after.exists() else None) == own
+    assert list((tmp_path / "etc/ssl/certs").iterdir()) == ([after] if own else [])
+
+
+def test_without_a_ca_the_systems_bundle_is_left_alone(tmp_path: Path) -> None:
+    own = write_file(tmp_path, "etc/ssl/certs/ca-certificates.crt", "own\n")
+    before = own.stat().st_ino
+    assert _on_ubuntu(tmp_path, DIB_STOCK_PPAS="ppa:one/a").returncode == 0
+    assert (own.read_text(), own.stat().st_ino) == ("own\n", before)
+
+
 def test_every_ppa_is_enabled(tmp_path: Path) -> None:
     _on_ubuntu(tmp_path, DIB_STOCK_PPAS="ppa:one/a ppa:two/b")
 
@@ -158,7 +262,7 @@ def test_the_cloud_archive_is_refused_where_it_has_nothing(tmp_path: Path) -> No
     )  # fmt: skip
 
     assert result.returncode == 1
-    assert "ERROR: the Ubuntu Cloud Archive and PPAs have nothing for debian" in result.stdout
+    assert "ERROR: the Ubuntu Cloud Archive and PPAs have no packages for debian" in result.stdout
 
 
 SOURCES = ELEMENTS / "stock-archive/pre-install.d/02-stock-archive-sources"
@@ -325,3 +429,79 @@ def test_nothing_lent_is_no_failure(image: Path) -> None:
     assert within(LENT, image).returncode == 0
     (image / "var/cache/apt/archives/lent").rmdir()
     assert within(LENT, image).returncode == 0
+
+
+EVIDENCE = ELEMENTS / "stock-archive/finalise.d/79-stock-archive-evidence"
+
+
+def _evidence(root: Path, **environment: str) -> dict[str, str]:
+    """Return what is left for apt in a root directory, by path."""
+    result = within(EVIDENCE, root, **environment)
+    assert result.returncode == 0, result.stderr
+    left = root / "var/lib/stock-archive-evidence"
+    files = [file for file in left.rglob("*") if file.is_file()]
+    return {
+        name: file.read_text()
+        for file in files
+        if not (name := str(file.relative_to(left))).startswith("usr/")  # the machine's keyrings
+    }
+
+
+def test_evidence_has_the_public_addresses_of_the_image_s_sources(tmp_path: Path) -> None:
+    write_file(tmp_path, "etc/apt/sources.list", JAMMY)
+    write_file(tmp_path, "etc/apt/sources.list.d/vendor.list", "deb http://u:p@v/ jammy main\n")
+    write_file(tmp_path, "var/lib/stock-image/held-by-build", "linux-image-generic\n")
+    write_file(
+        tmp_path,
+        "var/lib/apt/lists/a_InRelease",
+        "Origin: Ubuntu\nLabel: Ubuntu\nSuite: jammy\nDate: Thu, 26 Nov 2026 10:00:00 UTC\nx\n",
+    )
+    (tmp_path / "etc/apt/apt.conf.d").mkdir()
+    mirror = "http://u:secret@mirror.example.com/ubuntu"
+    during = within(
+        SOURCES, tmp_path, DIB_DISTRIBUTION_MIRROR=mirror, DIB_STOCK_SECURITY_MIRROR=mirror
+    )
+    assert during.returncode == 0, during.stderr
+    assert "mirror.example.com" in (tmp_path / "etc/apt/sources.list").read_text()
+
+    assert _evidence(tmp_path) == {
+        "etc/apt/sources.list": JAMMY,
+        "etc/apt/sources.list.d/vendor.list": "deb http://v/ jammy main\n",
+        "retrofit/held": "linux-image-generic\n",
+        "retrofit/dates": "a_InRelease\tThu, 26 Nov 2026 10:00:00 UTC\n",
+    }
+
+
+def test_evidence_has_what_the_operator_gave_in_place_of_the_image_s(tmp_path: Path) -> None:
+    write_file(tmp_path, "etc/apt/sources.list", JAMMY)
+    for directory in ("apt.conf.d", "sources.list.d"):
+        (tmp_path / "etc/apt" / directory).mkdir()
+    write_file(tmp_path, "var/lib/stock-archive/build.list", "deb http://u:p@build/ jammy main\n")
+    assert within(SOURCES, tmp_path).returncode == 0
+
+    evidence = _evidence(tmp_path)
+    assert evidence.pop("retrofit/dates") == ""
+    assert evidence == {
+        "etc/apt/sources.list.d/stock-archive.list": "deb http://build/ jammy main\n"
+    }
+
+
+def test_evidence_has_pockets_and_ppas_by_their_public_addresses(tmp_path: Path) -> None:
+    write_file(tmp_path, "var/lib/stock-archive/own/sources.list", JAMMY)
+    write_file(
+        tmp_path,
+        "etc/apt/sources.list.d/stock-archive-cloud.sources",
+        "Types: deb\nURIs: http://mirror.example.com/uca\nSuites: jammy-updates/caracal\n",
+    )
+    write_file(tmp_path, "etc/apt/sources.list.d/one-a.list", "deb http://ppa/one/a jammy main\n")
+    evidence = _evidence(
+        tmp_path,
+        DIB_STOCK_CLOUD_ARCHIVE="caracal",
+        DIB_STOCK_CLOUD_ARCHIVE_MIRROR="http://mirror.example.com/uca",
+    )
+    assert evidence["etc/apt/sources.list"] == JAMMY
+    assert evidence["etc/apt/sources.list.d/one-a.list"] == "deb http://ppa/one/a jammy main\n"
+    assert (
+        "URIs: http://ubuntu-cloud.archive.canonical.com/ubuntu\n"
+        in evidence["etc/apt/sources.list.d/stock-archive-cloud.sources"]
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.element_scripts import ELEMENTS, within, write_file
+from tests.component.elements.element_scripts import ELEMENTS, within, write_file
 
 NETWORK = ELEMENTS / "amphora-network/post-install.d/90-amphora-network"
 NSSWITCH = "passwd: files systemd\nhosts: files dns\nnetworks: files\n"

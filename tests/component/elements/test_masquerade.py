@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.unit.element_scripts import ELEMENTS, required, run
+from tests.component.elements.element_scripts import ELEMENTS, required, run
 
 MASQUERADE = ELEMENTS / "amphora-lvs/static/usr/local/bin/lvs-masquerade.sh"
 

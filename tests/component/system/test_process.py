@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from retrofit import process
-from retrofit.interrupts import interruptible
+from retrofit.system import logged_process, process
+from retrofit.system.signals import interruptible
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
@@ -50,7 +50,7 @@ class Interrupted(BaseException):
 
 def logged(script: str, log_file: Path, **options: object) -> list[str]:
     lines: list[str] = []
-    process.run_logged(
+    logged_process.run_logged(
         shell(script),
         log_file=log_file,
         env=ENVIRONMENT,
@@ -214,7 +214,7 @@ def test_lines_arrive_while_the_command_runs(tmp_path: Path) -> None:
         heard.touch()
 
     # It ends only after its first line has been heard.
-    process.run_logged(
+    logged_process.run_logged(
         shell(f"echo first; until [ -e {heard} ]; do sleep 0.05; done; echo second"),
         log_file=tmp_path / "log",
         env=ENVIRONMENT,
@@ -244,7 +244,7 @@ def test_huge_output_passes_through_whole(tmp_path: Path) -> None:
         nonlocal count
         count += 1
 
-    process.run_logged(
+    logged_process.run_logged(
         shell("seq 3000000"), log_file=tmp_path / "log", env=ENVIRONMENT, timeout=60,
         on_line=counting,
     )  # fmt: skip
@@ -254,7 +254,7 @@ def test_huge_output_passes_through_whole(tmp_path: Path) -> None:
 def test_output_that_never_ends_its_line_takes_no_memory(tmp_path: Path) -> None:
     lines = logged("head -c 50000000 /dev/zero", tmp_path / "log")
     assert len(lines) == 1
-    assert len(lines[0]) <= process.LONGEST_LINE
+    assert len(lines[0]) <= logged_process.LONGEST_LINE
     assert (tmp_path / "log").stat().st_size > 50_000_000
 
 
@@ -276,7 +276,7 @@ def test_output_without_end_is_stopped_and_cut(
 def test_time_limit_holds_for_whoever_prints_faster_than_we_read(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(process.OutOfTimeError, match="did not finish within 1 s"):
-        process.run_logged(
+        logged_process.run_logged(
             shell("exec yes"), log_file=tmp_path / "log", env=ENVIRONMENT, timeout=1,
             most=1 << 40, on_line=lambda _: time.sleep(0.00001),
         )  # fmt: skip
@@ -309,37 +309,6 @@ def test_background_command_ends_with_the_block(tmp_path: Path) -> None:
     with process.background(shell("sleep 100"), log_file=tmp_path / "log") as child:
         assert is_alive(child.pid)
     assert not is_alive(child.pid)
-
-
-def test_detached_command_is_on_its_own_and_gets_its_input(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    code = (
-        "import os, sys; told = sys.stdin.read(); p = sys.argv[1];"
-        " open(p + '.partial', 'w').write(f'{told} {os.getppid()} {os.getsid(0)} {os.getpid()}');"
-        " os.rename(p + '.partial', p)"
-    )
-    process.detach([sys.executable, "-c", code, out], stdin=b"job")
-    deadline = time.monotonic() + 60
-    while not out.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    told, parent, session, own = out.read_text().split()
-    assert told == "job"
-    assert int(parent) != os.getpid()
-    assert session == own
-
-
-def test_detached_command_is_not_waited_for(tmp_path: Path) -> None:
-    gate, done = tmp_path / "gate", tmp_path / "done"
-    gate.touch()
-    code = 'while [ -e "$0" ]; do sleep 0.05; done; touch "$1"'
-    process.detach(["sh", "-c", code, gate, done], stdin=b"")
-    assert not done.exists()
-    gate.unlink()
-    deadline = time.monotonic() + 60
-    while not done.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_an_interruption_while_a_command_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

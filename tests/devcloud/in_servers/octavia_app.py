@@ -7,6 +7,7 @@ drivers; which image an amphora starts from is what Octavia's own Glance driver 
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import os
 import sys
@@ -73,10 +74,28 @@ from octavia.controller.queue.v2.endpoints import Endpoints  # noqa: E402
 from octavia.wsgi.api import application as octavia_api  # noqa: E402
 
 octavia_rows.make_tables()
+BEATING = bool(os.environ.get("OCTAVIA_HEARTBEATS"))
+if BEATING:
+    import heartbeats
+
+    for name in vars(Endpoints):
+        if inspect.isfunction(getattr(Endpoints, name)) and not name.startswith("_"):
+            setattr(Endpoints, name, heartbeats.busy_while(getattr(Endpoints, name)))
 _worker = rpc.get_server(
     oslo_messaging.Target(topic=constants.TOPIC_AMPHORA_V2, server=cfg.CONF.host, fanout=False),
     [Endpoints()],
 )
 _worker.start()
 
-application = octavia_rows.Door(octavia_api)
+if BEATING:
+    heartbeats.start()
+
+    def application(environ: dict[str, Any], start: Any) -> Any:
+        if environ["REQUEST_METHOD"] == "GET":
+            return _answers(environ, start)
+        with heartbeats.busy():
+            return _answers(environ, start)
+
+    _answers = octavia_rows.CommandLine(octavia_api)
+else:
+    application = octavia_rows.CommandLine(octavia_api)

@@ -29,6 +29,17 @@ LOOKUPS = {
     models.ClientAuthenticationMode: constants.SUPPORTED_CLIENT_AUTH_MODES,
 }
 
+OF_LOAD_BALANCERS = (
+    models.L7Rule,
+    models.L7Policy,
+    models.HealthMonitor,
+    models.Member,
+    models.SessionPersistence,
+    models.Listener,
+    models.Pool,
+)
+"""What load balancers have, each before what it belongs to."""
+
 
 def make_tables() -> None:
     """Make what `octavia-db-manage upgrade head` makes, whose migrations SQLite refuses."""
@@ -107,6 +118,8 @@ def garble(amphora: str) -> None:
 def clear() -> None:
     """Leave no load balancer, no amphora and no flavor that Octavia would tell of."""
     with api.session().begin() as session:
+        for model in OF_LOAD_BALANCERS:
+            session.query(model).delete()
         session.query(models.Amphora).update({"status": constants.DELETED})
         session.query(models.LoadBalancer).update(
             {"provisioning_status": constants.DELETED, "flavor_id": None}
@@ -120,7 +133,23 @@ def limit_pages(rows: int) -> None:
     cfg.CONF.set_override("pagination_max_limit", str(rows), group="api_settings")
 
 
-class Door:
+def mute(load_balancers: list[str]) -> None:
+    """Have the amphorae of these load balancers send no heartbeats, and those of all others."""
+    import heartbeats
+
+    heartbeats.muted.clear()
+    heartbeats.muted.update(load_balancers)
+
+
+def set_status(load_balancer: str, columns: dict[str, Any]) -> None:
+    """Leave a load balancer as a dead controller does, or mend it as an operator does."""
+    with api.session().begin() as session:
+        session.query(models.LoadBalancer).filter(models.LoadBalancer.id == load_balancer).update(
+            columns
+        )
+
+
+class CommandLine:
     """Octavia's API, and beside it /does/NAME: the functions above, for tests to call."""
 
     def __init__(self, octavia_api: Callable[..., Iterable[bytes]]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retrofit.dib import build_log
-from retrofit.dib.build_log import PHASES, PhaseReader, lines_that_matter, redact
+from retrofit.build import build_log
+from retrofit.build.build_log import PHASES, PhaseReader, failure_lines, redact
 
 CLEAN_UP = """\
 2026-11-22 19:11:01.691 | Unmount /w/build/tmp/dib_build.3caNlgY7/mnt/sys
@@ -21,16 +21,16 @@ def matter(tmp_path: Path, output: str) -> list[str]:
     log_file = tmp_path / "log"
     lines = "".join(f"2026-11-22 19:11:01.485 | {line}\n" for line in output.splitlines())
     log_file.write_text(lines + CLEAN_UP)
-    return lines_that_matter(log_file)
+    return failure_lines(log_file)
 
 
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
         ("Reading state information...\nE: Unable to locate package foo",
-         ["E: Unable to locate package foo"]),
+         ["Unable to locate package foo"]),
         ("dpkg: error processing package x (--configure):\n installed x package script failed",
-         ["dpkg: error processing package x (--configure):"]),
+         ["package x: installed x package script failed"]),
         ("cp: error writing '/x': No space left on device\nE: dpkg was interrupted",
          ["cp: error writing '/x': No space left on device"]),
         ("Fine\nerror: Failed to fetch: `https://index/simple/`",
@@ -42,7 +42,7 @@ def matter(tmp_path: Path, output: str) -> list[str]:
         ("diskimage_builder...BlockDeviceSetupException: stock_disk: /boot needs 900 MiB\nE: other",
          ["diskimage_builder...BlockDeviceSetupException: stock_disk: /boot needs 900 MiB"]),
         ("> E: Unable to locate package x\ninstall-packages failed with returncode 100",
-         ["> E: Unable to locate package x"]),
+         ["Unable to locate package x"]),
         ("\x1b[31merror\x1b[0m: colourful\x07", ["error: colourful"]),
         ("one\ntwo", ["one", "two"]),
     ],
@@ -63,9 +63,9 @@ def test_the_same_reason_is_told_once_and_many_are_cut(tmp_path: Path) -> None:
 def test_log_that_is_empty_or_not_text(tmp_path: Path) -> None:
     log_file = tmp_path / "log"
     log_file.write_bytes(b"")
-    assert lines_that_matter(log_file) == []
+    assert failure_lines(log_file) == []
     log_file.write_bytes(b"\xff\xfe\x00E: broken\n")
-    assert lines_that_matter(log_file)
+    assert failure_lines(log_file)
 
 
 def test_a_line_without_end_is_searched_in_pieces(
@@ -83,7 +83,7 @@ def test_a_line_without_end_is_searched_in_pieces(
     log_file.write_text("x" * 1000)
     redact(log_file)
     assert log_file.read_text() == "x" * 1000
-    assert "".join(lines_that_matter(log_file)).strip("x") == ""
+    assert "".join(failure_lines(log_file)).strip("x") == ""
 
 
 def test_phases_are_told_once_each_in_rising_order() -> None:

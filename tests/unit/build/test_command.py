@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from retrofit import disk
+from retrofit.build.command import BuildPaths, BuildPlan, plan_build, supervised_argv
+from retrofit.build.recipe import Recipe
 from retrofit.config import BuildSettings
-from retrofit.dib.plan import BuildPaths, BuildPlan, mkfs_options, plan_build, supervised
-from retrofit.dib.recipe import Recipe
 from retrofit.disk import ext4, gpt
-from retrofit.disk.stock import StockDisk
-from tests.unit import disks
-from tests.unit.disks import MIB
+from retrofit.disk.inspect import Filesystem, StockDisk
+from retrofit.disk.os_release import OsRelease
 
+MIB = 1024 * 1024
+ROOT_UUID = "11111111-2222-4333-8444-555555555555"
+BOOT_UUID = "99999999-2222-4333-8444-555555555555"
 PATHS = BuildPaths(directory=Path("/work/build"), tools=Path("/opt/retrofit/bin"))
 
 
@@ -30,9 +31,41 @@ def recipe(**environment: str) -> Recipe:
     )
 
 
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> StockDisk:
-    return disk.inspect(disks.noble(tmp_path_factory.mktemp("stock") / "disk"))
+def partition(number: int, *, offset: int, size: int) -> gpt.Partition:
+    return gpt.Partition(
+        slot=number - 1, offset=offset, size=size, type_guid="", guid="", name="", attributes=0
+    )
+
+
+def filesystem(found: gpt.Partition, mount_point: str, label: str, uuid: str) -> Filesystem:
+    superblock = ext4.Superblock(
+        uuid=uuid, label=label, features=("has_journal", "extent"), block_size=4096,
+        blocks=found.size // 4096, free_blocks=1000, reserved_blocks=0, inodes=4096,
+        inode_size=256, journal_size=4 * MIB, clean=True,
+    )  # fmt: skip
+    return Filesystem(
+        partition=found, type="ext4", uuid=uuid, label=label, superblock=superblock,
+        mount_point=mount_point,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def stock() -> StockDisk:
+    """noble's layout: /boot on a partition of its own, and root behind it."""
+    root = partition(1, offset=28 * MIB, size=67 * MIB)
+    boot = partition(16, offset=12 * MIB, size=16 * MIB)
+    return StockDisk(
+        path=Path("/source/disk"),
+        virtual_size=96 * MIB,
+        sector_size=512,
+        partitions=(root, boot),
+        mounted=(
+            filesystem(root, "/", "cloudimg-rootfs", ROOT_UUID),
+            filesystem(boot, "/boot", "BOOT", BOOT_UUID),
+        ),
+        others=(),
+        os=OsRelease(id="ubuntu", version_id="24.04", codename="noble"),
+    )
 
 
 def plan(stock: StockDisk, *, tmpfs: bool = True, **settings: Any) -> BuildPlan:
@@ -82,6 +115,7 @@ def test_settings_reach_the_elements(stock: StockDisk, tmp_path: Path) -> None:
         archive_mirror="http://mirror/a",
         security_mirror="http://mirror/s",
         cloud_archive_mirror="http://mirror/c",
+        cloud_archive_key=file,
         http_proxy="http://proxy:1",
         https_proxy="http://proxy:2",
         no_proxy="localhost",
@@ -95,6 +129,7 @@ def test_settings_reach_the_elements(stock: StockDisk, tmp_path: Path) -> None:
         "DIB_DISTRIBUTION_MIRROR": "http://mirror/a",
         "DIB_STOCK_SECURITY_MIRROR": "http://mirror/s",
         "DIB_STOCK_CLOUD_ARCHIVE_MIRROR": "http://mirror/c",
+        "DIB_STOCK_CLOUD_ARCHIVE_KEY": str(file),
         "http_proxy": "http://proxy:1",
         "https_proxy": "http://proxy:2",
         "no_proxy": "localhost",
@@ -103,15 +138,6 @@ def test_settings_reach_the_elements(stock: StockDisk, tmp_path: Path) -> None:
         "ELEMENTS_PATH": "/work/build/elements",
     }
     assert expected.items() <= environment.items()
-
-
-def test_relative_paths_mean_the_directory_we_are_in(
-    stock: StockDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("bundle.pem").touch()
-    environment = plan(stock, ca_bundle="bundle.pem").environment
-    assert environment["DIB_STOCK_CA_BUNDLE"] == f"{tmp_path}/bundle.pem"
 
 
 def test_temporary_files_are_where_a_sweep_looks(stock: StockDisk) -> None:
@@ -149,10 +175,10 @@ def test_block_devices_keep_uuids_and_labels(stock: StockDisk) -> None:
         (15, "/boot"),
     ]
     assert (root["name"], root["label"], root["uuid"]) == (
-        "mkfs_root", "cloudimg-rootfs", disks.ROOT_UUID,
+        "mkfs_root", "cloudimg-rootfs", ROOT_UUID,
     )  # fmt: skip
     assert (boot["label"], boot["uuid"], boot["mount"]["mount_point"]) == (
-        "BOOT", disks.BOOT_UUID, "/boot",
+        "BOOT", BOOT_UUID, "/boot",
     )  # fmt: skip
 
 
@@ -168,41 +194,20 @@ def test_diskimage_builder_accepts_the_block_devices(stock: StockDisk) -> None:
     assert names.index("mount_root") < names.index("mount_boot")
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        ("-O", "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,sparse_super"),
-        ("-O", "^metadata_csum,^64bit", "-m", "1", "-I", "128"),
-        ("-O", "metadata_csum_seed,orphan_file", "-i", "4096", "-J", "size=8"),
-        ("-O", "^has_journal", "-b", "1024"),
-    ],
-    ids=str,
-)
-def test_new_filesystem_is_like_the_source_whatever_its_size(
-    tmp_path: Path, source: tuple[str, ...]
-) -> None:
-    old = ext4.superblock(disks.ext4(tmp_path / "old", 64 * MIB, options=source))
-    options = tuple(mkfs_options(old).split())
-    new = ext4.superblock(disks.ext4(tmp_path / "new", 192 * MIB, options=options))
-    assert new.features == old.features
-    assert (new.block_size, new.inode_size) == (old.block_size, old.inode_size)
-    assert new.journal_size == old.journal_size
-    assert new.reserved_blocks / new.blocks == pytest.approx(
-        old.reserved_blocks / old.blocks, abs=0.001
-    )
-    assert new.blocks / new.inodes == pytest.approx(old.blocks / old.inodes, rel=0.1)
-    same_size = ext4.superblock(disks.ext4(tmp_path / "same", 64 * MIB, options=options))
-    assert same_size.inodes == old.inodes
-
-
-def test_root_needs_no_sudo_and_others_keep_their_path(stock: StockDisk) -> None:
-    planned = plan(stock)
-    as_root = supervised(planned, PATHS, root=True)
+def test_root_needs_no_sudo_and_others_need_nothing_of_its_policy(stock: StockDisk) -> None:
+    planned = plan(stock, http_proxy="http://user:secret@proxy.example:3128")
+    as_root = supervised_argv(planned, PATHS, root=True)
     assert as_root[0] == "unshare"
     assert as_root[-len(planned.argv) :] == planned.argv
-    other = supervised(planned, PATHS, root=False)
-    assert other[:4] == ("sudo", "-n", "-E", "env")
-    assert other[4].startswith("PATH=/opt/retrofit/bin:")
+    other = supervised_argv(planned, PATHS, root=False)
+    assert other == ("sudo", "-n", *as_root)
+    assert str(PATHS.environment) in as_root
+    assert not any("secret" in word for word in other)
+
+
+def test_a_build_finds_its_own_sudo_before_any_other(stock: StockDisk) -> None:
+    first, *_ = plan(stock).environment["PATH"].split(":")
+    assert first == str(PATHS.programs)
 
 
 def test_growing_never_makes_a_partition_smaller_than_asked() -> None:

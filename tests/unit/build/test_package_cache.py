@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retrofit.dib import package_cache as module
-from retrofit.dib.package_cache import LENT, keep, lend
+from retrofit.build import package_cache as module
+from retrofit.build.package_cache import LENT, keep_packages, lend_packages
 
 ONE, TWO = "haproxy_2.6.12-1+deb12u2_amd64.deb", "bind9-host_1%3a9.18.41-1~deb12u1_amd64.deb"
 
@@ -26,13 +26,13 @@ def names(directory: Path) -> list[str]:
 
 
 def test_what_one_build_downloads_is_lent_to_the_next(kept: Path, archives: Path) -> None:
-    assert lend(kept, archives) == {}
+    assert lend_packages(kept, archives) == {}
     for name in (ONE, TWO):
         (archives / name).write_text(name)
-    keep(archives, kept, {})
+    keep_packages(archives, kept, {})
     assert names(kept) == sorted((ONE, TWO))
     again = archives.with_name("again")
-    assert set(lend(kept, again)) == {ONE, TWO}
+    assert set(lend_packages(kept, again)) == {ONE, TWO}
     assert names(again) == [LENT], "apt takes nothing that nobody compared"
     assert (again / LENT / TWO).read_text() == TWO
 
@@ -42,18 +42,18 @@ def test_what_a_build_writes_into_what_it_was_lent_reaches_nobody(
 ) -> None:
     kept.mkdir(parents=True)
     (kept / ONE).write_text("genuine")
-    lent = lend(kept, archives)
+    lent = lend_packages(kept, archives)
     (archives / LENT / ONE).write_text("poison!")
-    keep(archives, kept, lent)
+    keep_packages(archives, kept, lent)
     assert (kept / ONE).read_text() == "genuine"
 
 
 def test_a_download_takes_the_place_of_what_was_not_taken(kept: Path, archives: Path) -> None:
     kept.mkdir(parents=True)
     (kept / ONE).write_text("poison!")
-    lent = lend(kept, archives)
+    lent = lend_packages(kept, archives)
     (archives / ONE).write_text("genuine")
-    keep(archives, kept, lent)
+    keep_packages(archives, kept, lent)
     assert (kept / ONE).read_text() == "genuine"
 
 
@@ -61,16 +61,16 @@ def test_what_was_taken_is_not_copied_back(kept: Path, archives: Path) -> None:
     kept.mkdir(parents=True)
     (kept / ONE).write_text("genuine")
     before = (kept / ONE).stat().st_ino
-    lent = lend(kept, archives)
+    lent = lend_packages(kept, archives)
     (archives / LENT / ONE).rename(archives / ONE)
-    keep(archives, kept, lent)
+    keep_packages(archives, kept, lent)
     assert (kept / ONE).stat().st_ino == before
 
 
 def test_only_packages_are_kept(kept: Path, archives: Path, tmp_path: Path) -> None:
     secret = tmp_path / "shadow"
     secret.write_text("secret")
-    lend(kept, archives)
+    lend_packages(kept, archives)
     (archives / ONE).symlink_to(secret)
     os.mkfifo(archives / TWO)
     (archives / "a_1_all.deb").mkdir()
@@ -79,7 +79,7 @@ def test_only_packages_are_kept(kept: Path, archives: Path, tmp_path: Path) -> N
     with (archives / "huge_1_all.deb").open("wb") as huge:
         huge.truncate(1 << 40)
     (archives / "good_1_all.deb").write_text("x")
-    keep(archives, kept, {})
+    keep_packages(archives, kept, {})
     assert names(kept) == ["good_1_all.deb"]
 
 
@@ -89,7 +89,7 @@ def test_what_was_kept_longest_goes_when_there_is_too_much(
     monkeypatch.setattr(module, "LIMIT", 250)
     other = kept.with_name("ubuntu-noble-amd64")
     other.mkdir(parents=True)
-    lend(kept, archives)
+    lend_packages(kept, archives)
     for number in range(2):
         path = other / f"package_{number}_all.deb"
         path.write_bytes(bytes(100))
@@ -99,7 +99,7 @@ def test_what_was_kept_longest_goes_when_there_is_too_much(
             os.utime(path, (1_000_000 - number, 1_000_000 - number))
     (archives / ONE).write_bytes(bytes(100))
     _pass_time(other / "package_1_all.deb")
-    keep(archives, kept, {})
+    keep_packages(archives, kept, {})
     assert (names(other), names(kept)) == (["package_1_all.deb"], [ONE])
 
 
@@ -108,18 +108,32 @@ def test_many_small_ones_are_too_many(
 ) -> None:
     monkeypatch.setattr(module, "MOST", 5)
     for turn in range(3):
-        lend(kept, archives.with_name(str(turn)))
+        lend_packages(kept, archives.with_name(str(turn)))
         for number in range(10):
             (archives.with_name(str(turn)) / f"a{turn}_{number}_all.deb").touch()
-        keep(archives.with_name(str(turn)), kept, {})
+        keep_packages(archives.with_name(str(turn)), kept, {})
         assert len(names(kept)) == 5
 
 
 def test_a_cache_that_cannot_be_used_stops_no_build(tmp_path: Path, archives: Path) -> None:
     (tmp_path / "file").touch()
-    lend(tmp_path / "file" / "packages", archives)
+    lend_packages(tmp_path / "file" / "packages", archives)
     (archives / ONE).touch()
-    keep(archives, tmp_path / "file" / "packages", {})
+    keep_packages(archives, tmp_path / "file" / "packages", {})
+
+
+def test_files_of_others_beside_the_packages_are_never_pruned(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = (kept / "2026.pdf", kept / "notes.deb", kept.with_name("other") / "file")
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("paid")
+    (kept / ONE).write_text("a package")
+    monkeypatch.setattr(module, "MOST", 0)
+    keep_packages(kept.with_name("none"), kept, {})
+    assert all(path.exists() for path in foreign)
+    assert not (kept / ONE).exists()
 
 
 def _same(packages: Path, number: int) -> bool:

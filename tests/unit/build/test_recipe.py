@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from diskimage_builder import paths
 
+from retrofit.build.recipe import Element, Recipe, gather, recipe_for, tree_digest
 from retrofit.config import BuildSettings
-from retrofit.dib import recipe_for
-from retrofit.dib.recipe import gather, own_elements, tree_digest
 from retrofit.errors import BuildError, ConfigError
 
 
@@ -140,6 +142,58 @@ def test_umask_of_the_checkout_does_not_count(elements: Path) -> None:
     assert digest(elements) == before
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077], ids=oct)
+def test_copies_have_the_same_modes_under_any_umask(
+    elements: Path, umask: int, tmp_path: Path
+) -> None:
+    static = elements / "below/static/var/lib/octavia"
+    static.mkdir(parents=True)
+    for name, bits in (("run.sh", 0o755), ("read.conf", 0o644)):
+        (static / name).write_text("#!/bin/sh\n")
+        (static / name).chmod(bits)
+    before = digest(elements)
+    for path in elements.rglob("*"):  # an installation made under that umask
+        path.chmod(path.stat().st_mode & ~umask)
+    assert digest(elements) == before
+    recipe = recipe_for(BuildSettings(element_paths=(elements,)))
+    given = os.umask(umask)
+    try:
+        gather(recipe, tmp_path / "copies")
+    finally:
+        os.umask(given)
+    modes = {
+        str(path.relative_to(tmp_path / "copies/below")): stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "copies/below").rglob("*")
+    }
+    assert modes == {
+        **dict.fromkeys(
+            ("static", "static/var", "static/var/lib", "static/var/lib/octavia", "install.d"), 0o755
+        ),
+        "install.d/50-below": 0o755,
+        "static/var/lib/octavia/run.sh": 0o755,
+        "static/var/lib/octavia/read.conf": 0o644,
+    }
+
+
+def test_files_of_diskimage_builders_own_elements_get_modes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "theirs"
+    for name in ("with-files", "without"):
+        (theirs / name).mkdir(parents=True)
+    (theirs / "with-files/static").mkdir(mode=0o700)
+    (theirs / "with-files/static/etc.conf").write_text("x")
+    (theirs / "with-files/static/etc.conf").chmod(0o600)
+    monkeypatch.setattr(paths, "get_path", lambda _name: str(theirs))
+    found = tuple(
+        Element(name=path.name, path=path, digest=tree_digest(path)) for path in theirs.iterdir()
+    )
+    recipe = Recipe(wanted=(), elements=found, environment={}, inputs={}, output={})
+    gather(recipe, tmp_path / "copies")
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["with-files"]
+    assert (tmp_path / "copies/with-files/static/etc.conf").stat().st_mode & 0o777 == 0o644
+
+
 def test_links_count_by_what_they_point_to(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/real").write_text("x")
@@ -163,10 +217,6 @@ def test_elements_that_exclude_each_other_are_named(elements: Path) -> None:
         digest(elements, elements=("mine",))
 
 
-def test_our_own_elements_are_found_in_a_checkout() -> None:
-    assert own_elements().name == "elements"
-
-
 def test_build_sees_the_elements_of_the_recipe_and_no_others(
     elements: Path, tmp_path: Path
 ) -> None:
@@ -183,5 +233,5 @@ def test_element_that_changed_after_its_digest_was_taken_is_refused(
 ) -> None:
     recipe = recipe_for(BuildSettings(element_paths=(elements,)))
     change_content(elements)
-    with pytest.raises(BuildError, match="element below was changed after this run began"):
+    with pytest.raises(BuildError, match="element below was changed during this run"):
         gather(recipe, tmp_path / "gathered")

@@ -79,7 +79,7 @@ def test_where_nobody_can_answer_it_says_so(
     terminal("y\n")
     with (tmp_path / "file").open("w+") as file, monkeypatch.context() as patched:
         patched.setattr(sys, missing, file)
-        with pytest.raises(ConfigError, match="nobody is here to answer") as refused:
+        with pytest.raises(ConfigError, match="there is no terminal to confirm on") as refused:
             confirm(QUESTION, yes=False)
         assert "--yes" in (refused.value.hint or "")
         confirm(QUESTION, yes=True)

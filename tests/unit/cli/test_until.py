@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrofit.cli.until import end_of_pause, until
+from retrofit.cli.until import time_to_come
+from retrofit.times import end_of_pause
 from tests.unit.images import NOW
 
 
@@ -45,7 +46,7 @@ def test_refuses_what_is_no_time(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["2026-11-22T12:00", "2020-01-01", "0h", "0m"])
 def test_refuses_what_is_past(text: str) -> None:
-    with pytest.raises(ValueError, match="is past: it is 2026-11-22T12:00 UTC"):
+    with pytest.raises(ValueError, match="is in the past: it is 2026-11-22T12:00 UTC"):
         end_of_pause(text, NOW)
 
 
@@ -60,7 +61,7 @@ def test_whatever_is_typed_it_is_a_time_to_come_or_refused(text: str) -> None:
 
 def test_the_option_names_itself_when_it_refuses() -> None:
     @click.command()
-    @click.option("--until", callback=until)
+    @click.option("--until", callback=time_to_come)
     def command(until: datetime | None) -> None:
         click.echo(until)
 

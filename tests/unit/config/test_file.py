@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from retrofit.config.file import load
 from retrofit.errors import ConfigError
-from retrofit.settings_file import load
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,27 @@ def test_names_the_target_whose_setting_is_wrong(tmp_path: Path) -> None:
     assert "target.two.publish.keeep: unknown setting; did you mean 'keep'?" in message
 
 
+def test_problems_of_sections_hide_none_of_targets(tmp_path: Path) -> None:
+    message = refused(
+        written(
+            tmp_path,
+            """
+            [publish]
+            keep = 0
+            [source]
+            origin = "simplestreams"
+            [target.one.octavia]
+            ask = "never"
+            [target.two.publish]
+            keeep = 2
+            """,
+        )
+    )
+    assert "publish.keep: " in message
+    assert "target.one.octavia.ask: renamed to octavia.query in 0.2.0" in message
+    assert "target.two.publish.keeep: unknown setting; did you mean 'keep'?" in message
+
+
 def test_refuses_a_variable_of_an_unknown_section(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,3 +163,11 @@ def test_two_targets_that_octavia_cannot_tell_apart_are_refused(tmp_path: Path, 
     assert "target.two.publish.tag: 'octavia-amphora' is the tag of target one" in (
         refused.value.message
     )
+
+
+def test_a_word_for_a_list_and_a_name_that_is_none_are_explained(tmp_path: Path) -> None:
+    said = refused(written(tmp_path, '[source]\nseries = "noble"\n[target."No such!"]\n'))
+    assert """source.series: a list is expected, such as ["noble"] (got 'noble')""" in said
+    assert "target.No such!: a name has at most 63 of a-z, 0-9" in said
+    assert "valid tuple" not in said
+    assert "pattern" not in said

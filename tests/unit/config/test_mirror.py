@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from retrofit.config import Target
+from retrofit.config.file import load
 from retrofit.errors import ConfigError
-from retrofit.settings_file import load
 
 
 @pytest.fixture(autouse=True)
@@ -40,20 +40,19 @@ def read(tmp_path: Path, text: str) -> Target:
             '[mirror]\nurl = "file:///srv"\nallow_unsigned = true\n[source]\ntrust = "signed"',
             "mirror.keyring: source.trust is signed",
         ),
-        ('[mirror]\nurl = "https://m.example.test/"', "mirror.keyring: nothing to check"),
+        ('[mirror]\nurl = "https://m.example.test/"', "mirror.keyring: not set"),
         (
             '[mirror]\nurl = "file:///srv"\nallow_unsigned = true\n'
             '[source]\norigin = "simplestreams"\nimage = "an-id"',
-            "source.image: names an image in Glance",
+            "source.image: is the ID of an image in Glance",
         ),
-        ("[source]\npublish_stock = true", "source.publish_stock: needs source.origin"),
-        ('[mirror]\nurl = "ftp://m.example.test/"', "mirror.url: expected an address"),
-        ('[mirror]\nurl = "https:///no-host"', "mirror.url: the address names no host"),
+        ('[mirror]\nurl = "ftp://m.example.test/"', "mirror.url: expected a URL that"),
+        ('[mirror]\nurl = "https:///no-host"', "mirror.url: the URL has no host"),
         ('[mirror]\nurl = "file://host/srv"', "mirror.url: expected file:// and an absolute path"),
-        ('[mirror]\nurl = "https://me:secret@m.example.test/"', "mirror.url: credentials belong"),
-        ('[mirror]\nurl = "https://m.example.test/?a=b"', "mirror.url: expected a plain address"),
-        ('[mirror]\nproxy = "socks://p.example.test"', "mirror.proxy: expected the address"),
-        ('[mirror]\nproxy = "http://me:secret@p.example.test"', "mirror.proxy: credentials belong"),
+        ('[mirror]\nurl = "https://me:secret@m.example.test/"', "mirror.url: put credentials"),
+        ('[mirror]\nurl = "https://m.example.test/?a=b"', "mirror.url: expected a URL without"),
+        ('[mirror]\nproxy = "socks://p.example.test"', "mirror.proxy: expected a URL that"),
+        ('[mirror]\nproxy = "http://me:secret@p.example.test"', "mirror.proxy: put credentials"),
         ('[mirror]\nkeyring = "/nonexistent.gpg"', "mirror.keyring: /nonexistent.gpg is not a"),
         ('[target.one.source]\norigin = "simplestreams"', "target.one.mirror.url: source.origin"),
     ],

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from diskimage_builder import paths as dib_paths
 
-from tests.unit.element_scripts import ELEMENTS, required, run
+from tests.devcloud.places import CHECKOUT
 
+ELEMENTS = CHECKOUT / "elements"
 OWN = sorted(path for path in ELEMENTS.iterdir() if path.is_dir())
 PHASES = ("root.d", "extra-data.d", "pre-install.d", "install.d", "post-install.d", "post-root.d",
           "block-device.d", "pre-finalise.d", "finalise.d", "cleanup.d")  # fmt: skip
@@ -19,40 +20,6 @@ HOOKS = sorted(hook for phase in PHASES for hook in ELEMENTS.glob(f"*/{phase}/*"
 
 # Set by disk-image-create for every script; they are nobody's settings.
 GIVEN = {"DIB_DEBUG_TRACE"}
-
-
-def _shell_scripts() -> list[Path]:
-    found = [
-        path
-        for path in ELEMENTS.rglob("*")
-        if path.is_file()
-        and not path.is_symlink()
-        and re.match(rb"#!/bin/(ba)?sh$", path.read_bytes().partition(b"\n")[0])
-    ]
-    return sorted(found)
-
-
-def test_dib_lint_is_content() -> None:
-    result = run(required("dib-lint"), ELEMENTS_DIR=str(ELEMENTS), LIB_DIR=str(ELEMENTS))
-
-    assert result.returncode == 0, result.stdout
-    assert "PASS" in result.stdout
-
-
-def test_shellcheck_is_content() -> None:
-    scripts = _shell_scripts()
-    result = run(required("shellcheck"), *scripts)
-    sourced = run(required("shellcheck"), "-s", "bash", *ELEMENTS.glob("*/environment.d/*"))
-
-    assert len(scripts) > 20
-    assert result.returncode == 0, result.stdout
-    assert sourced.returncode == 0, sourced.stdout
-
-
-def test_bashate_is_content() -> None:
-    result = run(required("bashate"), "-i", "E006", *_shell_scripts())
-
-    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: str(hook.relative_to(ELEMENTS)))

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrofit import failures, state
 from retrofit.config import BuildSettings, SourceSettings
+from retrofit.config.build import YEAR_MINUTES
 from retrofit.errors import BuildError, RetrofitError, VerifyError
-from retrofit.failures import forget_failures, last_failure, remember_failure
 from retrofit.plan import FailedBuild, inputs_of
-from retrofit.source import choose_source
+from retrofit.runs import failures, store
+from retrofit.runs.failures import forget_failures, last_failure, remember_failure
+from retrofit.source.choose import choose_source
 from tests.unit.images import NOW, OWN, synced
 
-SETTINGS = BuildSettings(retry_after=15, retry_at_most=24 * 60)
+SETTINGS = BuildSettings(retry_after=15, retry_max=24 * 60)
 
 
 def failed(**changed: Any) -> FailedBuild:
@@ -40,13 +41,18 @@ def test_the_wait_doubles_up_to_its_cap() -> None:
     assert minutes == [15, 30, 60, 120, 240, 480, 960, 1440, 1440]
 
 
-@given(st.integers(1, 10**30), st.integers(1, 10**6), st.integers(1, 10**6))
+@given(st.integers(1, 10**30), st.integers(1, YEAR_MINUTES), st.integers(1, YEAR_MINUTES))
 def test_the_wait_never_shrinks_with_more_failures_and_never_passes_its_cap(
     count: int, after: int, at_most: int
 ) -> None:
-    settings = BuildSettings(retry_after=after, retry_at_most=at_most)
+    settings = BuildSettings(retry_after=after, retry_max=at_most)
     assert wait(count, settings) <= wait(count + 1, settings) <= timedelta(minutes=at_most)
     assert wait(count, settings) >= timedelta(minutes=min(after, at_most))
+
+
+def test_a_wait_beyond_the_last_year_ends_with_it() -> None:
+    last = failed(count=60, last_at=datetime.max.replace(tzinfo=UTC) - timedelta(minutes=1))
+    assert last.retry_at(SETTINGS) == datetime.max.replace(tzinfo=UTC)
 
 
 def test_the_same_inputs_wait_and_others_do_not() -> None:
@@ -125,7 +131,7 @@ class TestRecord:
 
     def test_is_as_good_as_none_when_it_is_broken(self, tmp_path: Path) -> None:
         self.remember(tmp_path, "a")
-        (path,) = state.directory_of(tmp_path, "default").iterdir()
+        (path,) = store.directory_of(tmp_path, "default").iterdir()
         for content in ("{", '{"version": 1}', '{"version": 9, "count": 1}'):
             path.write_text(content)
             assert last_failure(tmp_path, "default") is None

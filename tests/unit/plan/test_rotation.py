@@ -9,19 +9,22 @@ import pytest
 
 from retrofit.cloud import Glance
 from retrofit.config import Target
-from retrofit.report import RunReport
-from retrofit.rotation import demote_others
-from tests.unit.memory_glance import MemoryGlance
-from tests.unit.world import World
+from retrofit.plan import Identity
+from retrofit.publish.rotate import demote_others
+from retrofit.runs.report import RunReport
+from tests.model.memory_glance import MemoryGlance
+from tests.model.world import World
+from tests.unit.images import OWN
 
 TAG = "octavia-amphora"
-LOOKS = 6
+LOOKS = 8
 """Calls of the look that comes before any change."""
 
 
 def amphora(world: World, mark: str) -> str:
-    properties = {"retrofit_target": "default", "retrofit_promoted_at": mark}
-    made = world.add(b"an amphora", tags=frozenset({TAG}), properties=properties)
+    made = world.add(b"an amphora", tags=frozenset({TAG}))
+    identity = Identity(project_id=OWN, target="default", tag=TAG)
+    properties = {**identity.properties_of(made.id), "retrofit_promoted_at": mark}
     image_hash = f"sha512:{world.images[made.id].hash_value}"
     world.change(made.id, properties={**properties, "retrofit_image_hash": image_hash})
     world.pass_time(hours=1)
@@ -41,7 +44,7 @@ def test_what_others_delete_before_any_of_our_changes_is_as_good_as_demoted(call
 
     glance: Any = MemoryGlance(world, others=others)
     report = RunReport(run_id="r", target="default", log_dir=Path("/nowhere"))
-    demote_others(Target(), cast("Glance", glance), report, promoted=new, seen={old, new})
+    demote_others(Target(), cast("Glance", glance), report, promoted=new, known_ids={old, new})
     assert deleted, "there are fewer calls"
     assert set(world.images) == {new}
     assert TAG in world.images[new].tags

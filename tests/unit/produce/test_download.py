@@ -8,11 +8,11 @@ import pytest
 
 from retrofit.config import MirrorSettings, SourceSettings, Target
 from retrofit.errors import MirrorError, SourceError
-from retrofit.model import Source, Usage
-from retrofit.plan import Decision, Inventory, Plan, decide, plan
-from retrofit.publish import recorded_hashes
-from retrofit.source import SourceChoice, choose_item, choose_source
-from retrofit.trust import Offer
+from retrofit.model import Source
+from retrofit.plan import Decision, Facts, Inventory, Plan, decide, plan
+from retrofit.publish.properties import recorded_hashes
+from retrofit.source.choose import SourceChoice, choose_item, choose_source
+from retrofit.source.trust import MirrorState
 from tests.unit.images import NOW, OWN, amphora
 from tests.unit.streams import copy_of, item, listing
 
@@ -80,34 +80,32 @@ def test_bytes_that_cannot_be_compared_are_built_once() -> None:
     assert decision(before, needed(MIRROR)).build
 
 
-def planned(choice: SourceChoice, offer: Offer, *, made: bool) -> Plan:
+def planned(choice: SourceChoice, mirror: MirrorState, *, made: bool) -> Plan:
     target = Target(
         source=SourceSettings(trust="signed"),
         mirror=MirrorSettings(url="file:///srv", keyring=__file__),
     )
-    recorded = recorded_hashes(needed(choice), HASHES)
+    recorded = {**recorded_hashes(needed(choice), HASHES), "retrofit_source_trust": "signed"}
     images = (amphora(1, tagged=True, properties=recorded),) if made else ()
-    return plan(
-        Inventory(images=images, own_project=OWN, now=NOW),
-        target,
-        choice,
+    facts = Facts(
+        inventory=Inventory(images=images, own_project=OWN, now=NOW),
+        choice=choice,
         recipe="sha256:recipe",
-        host="here",
-        ask=lambda _promoted: Usage(),
-        offer=offer,
+        mirror=mirror,
     )
+    return plan(facts, target)
 
 
 def test_a_plan_to_build_needs_the_trust_that_is_asked_for() -> None:
-    down = Offer(trouble=MirrorError("the mirror is down", hint="wait"))
+    down = MirrorState(error=MirrorError("the mirror is down", hint="wait"))
     with pytest.raises(SourceError, match="the mirror is down"):
         planned(glance_choice(), down, made=False).require()
-    up = planned(glance_choice(), Offer(listing=listing(ENTRY)), made=False)
+    up = planned(glance_choice(), MirrorState(listing=listing(ENTRY)), made=False)
     up.require()
-    assert up.voucher.level == "signed"
+    assert up.require_provenance().level == "signed"
 
 
 def test_a_plan_to_do_nothing_needs_none() -> None:
-    down = Offer(trouble=MirrorError("the mirror is down", hint="wait"))
+    down = MirrorState(error=MirrorError("the mirror is down", hint="wait"))
     _, decided = planned(glance_choice(), down, made=True).require()
     assert not decided.build

@@ -2,28 +2,23 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from retrofit import run_logs
 from retrofit.errors import BuildError, ConfigError
-from retrofit.report import RunReport, worst_exit_code
-from retrofit.run_logs import (
+from retrofit.runs.directory import (
     REPORT,
-    STORY,
-    events,
     find_run,
-    keep_story,
     prune,
     read_report,
     reports,
     run_directories,
-    story_kept,
     write_report,
 )
+from retrofit.runs.report import Move, RunReport, worst_exit_code
+from retrofit.runs.report_document import StepDocument
 
 
 def finished(logs: Path, number: int, outcome: str, *, target: str = "default") -> RunReport:
@@ -40,8 +35,8 @@ def test_reports_come_newest_first_and_broken_ones_are_passed_over(tmp_path: Pat
     broken = tmp_path / "20261122T120004Z-abcdef"
     broken.mkdir()
     (broken / "report.json").write_text("{")
-    assert [report["run_id"][11:13] for report in reports(tmp_path)] == ["00", "00", "00"]
-    assert [report["run_id"][13:15] for report in reports(tmp_path)] == ["03", "02", "01"]
+    assert [report.run_id[11:13] for report in reports(tmp_path)] == ["00", "00", "00"]
+    assert [report.run_id[13:15] for report in reports(tmp_path)] == ["03", "02", "01"]
 
 
 def test_of_a_report_all_that_is_relied_on_is_there_in_its_form(tmp_path: Path) -> None:
@@ -56,9 +51,8 @@ def test_of_a_report_all_that_is_relied_on_is_there_in_its_form(tmp_path: Path) 
         (tmp_path / REPORT).write_text(json.dumps({**little, **odd, "later": 1}))
         report = read_report(tmp_path)
         assert report is not None
-        assert report["steps"] == ([{"name": "build", "seconds": 2.5}] if odd else [])
-        assert (report["source"], report["reasons"], report["error"]) == (None, [], None)
-        assert report["later"] == 1
+        assert report.steps == ((StepDocument(name="build", seconds=2.5),) if odd else ())
+        assert (report.source, report.reasons, report.error) == (None, (), None)
 
 
 @pytest.mark.parametrize("key", ["run_id", "target", "outcome", "started_at"])
@@ -76,7 +70,7 @@ def test_idle_runs_never_push_out_the_logs_of_those_that_worked(tmp_path: Path) 
     foreign = tmp_path / "lost+found"
     foreign.mkdir()
     prune(tmp_path, keep=3)
-    assert [report["outcome"] for report in reports(tmp_path)] == ["unchanged", "failed"]
+    assert [report.outcome for report in reports(tmp_path)] == ["unchanged", "failed"]
     assert foreign.is_dir()
 
 
@@ -92,10 +86,10 @@ def test_report_has_the_keys_that_others_rely_on(tmp_path: Path) -> None:
     report.fail(BuildError("no space", hint="free some"))
     with report.step("plan"):
         pass
-    document = json.loads(json.dumps(report.as_dict()))
+    document = json.loads(json.dumps(report.document().as_dict()))
     assert {
         "run_id", "outcome", "reasons", "source", "image_id", "promoted", "demoted", "retired",
-        "swept", "steps", "error", "log_dir",
+        "cleaned_up", "steps", "error", "log_dir",
     } <= document.keys()  # fmt: skip
     assert document["error"] == {"code": "build", "message": "no space", "hint": "free some"}
     assert document["steps"] == [{"name": "plan", "seconds": 0.0}]
@@ -112,13 +106,50 @@ def numbers(logs: Path) -> list[int]:
     return sorted(int(directory.name[13:15]) for directory in run_directories(logs))
 
 
-@pytest.mark.parametrize("outcome", ["unchanged", "paused", "waiting"])
+@pytest.mark.parametrize("outcome", ["unchanged", "paused", "backoff"])
 def test_of_idle_runs_each_target_keeps_its_last(tmp_path: Path, outcome: str) -> None:
     for number in range(1, 7):
         finished(tmp_path, number, outcome, target="north" if number % 2 else "south")
     finished(tmp_path, 7, "published", target="north")
     prune(tmp_path, keep=1)
     assert numbers(tmp_path) == [5, 6, 7]
+
+
+def acted(
+    logs: Path, number: int, action: str, *, outcome: str = "failed", target: str = "default"
+) -> RunReport:
+    report = finished(logs, number, outcome, target=target)
+    report.action = action  # type: ignore[assignment]
+    write_report(report)
+    return report
+
+
+@pytest.mark.parametrize("action", ["rollover", "repair"])
+def test_what_fails_every_few_minutes_pushes_out_no_run(tmp_path: Path, action: str) -> None:
+    finished(tmp_path, 1, "published")
+    finished(tmp_path, 2, "unchanged")
+    for number in range(3, 30):
+        acted(tmp_path, number, action, target="north" if number % 2 else "default")
+    prune(tmp_path, keep=2)
+    assert numbers(tmp_path) == [1, 2, 28, 29]
+
+
+def test_a_failed_rollover_that_moved_or_halted_is_kept_as_a_run_is(tmp_path: Path) -> None:
+    moved, halted = acted(tmp_path, 1, "rollover"), acted(tmp_path, 2, "rollover")
+    moved.moves.append(Move(id="lb", name="", outcome="failed", reason="", seconds=0.0))
+    halted.halted = True
+    promoted = acted(tmp_path, 3, "repair")
+    promoted.promoted.append("image")
+    for report in (moved, halted, promoted):
+        write_report(report)
+    for number in (4, 5, 6):
+        acted(tmp_path, number, "rollover")
+    for number, (action, outcome) in enumerate(
+        [("rollover", "rolled_over"), ("rollback", "failed"), ("pause", "failed")], start=7
+    ):
+        acted(tmp_path, number, action, outcome=outcome)
+    prune(tmp_path, keep=6)
+    assert numbers(tmp_path) == [1, 2, 3, 6, 7, 8, 9]
 
 
 def test_sweeps_the_report_that_a_killed_run_was_writing(tmp_path: Path) -> None:
@@ -146,7 +177,7 @@ def test_a_report_that_nobody_can_read_breaks_nothing(tmp_path: Path, content: s
     finished(tmp_path, 2, "unchanged")
     prune(tmp_path, keep=5)
     assert numbers(tmp_path) == [1, 2]
-    assert next(reports(tmp_path))["outcome"] == "unchanged"
+    assert next(reports(tmp_path)).outcome == "unchanged"
 
 
 def test_a_report_is_none_while_the_run_goes_on(tmp_path: Path) -> None:
@@ -177,12 +208,6 @@ def test_says_why_it_finds_no_run(tmp_path: Path, name: str, message: str) -> No
     for where in (tmp_path / "nowhere", tmp_path / "empty"):
         with pytest.raises(ConfigError, match="no logs of run last"):
             find_run(where, "last")
-
-
-def test_events_pass_over_what_was_cut_short(tmp_path: Path) -> None:
-    (tmp_path / STORY).write_bytes(b'{"event": "a"}\n[]\n7\n\xff\n\n{"event": "b"}\n{"event": "c')
-    assert [event["event"] for event in events(tmp_path)] == ["a", "b"]
-    assert list(events(tmp_path / "nowhere")) == []
 
 
 def at(logs: Path, when: datetime, *, outcome: str = "failed") -> Path:
@@ -219,31 +244,18 @@ def test_logs_of_what_was_verified_by_hand_are_bounded_too(tmp_path: Path) -> No
     assert numbers(tmp_path) == [1]
 
 
-def test_a_story_without_end_is_cut_short_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_logs, "LARGEST_STORY", 1000)
-    with story_kept(tmp_path):
-        for number in range(100):
-            keep_story(None, "info", {"event": f"event {number}"})
-    assert (tmp_path / STORY).stat().st_size < 1100
-    told = [event["event"] for event in events(tmp_path)]
-    assert told[0] == "event 0"
-    assert told[-1] == "story too long, the rest of it is not kept"
-    assert len(told) < 100
-
-
-def test_a_report_killed_half_way_leaves_the_one_before(tmp_path: Path) -> None:
-    report = finished(tmp_path, 1, "published")
-    report.outcome = "failed"
-    child = os.fork()
-    if child == 0:
-        os.fsync = lambda _: os._exit(137)  # type: ignore[assignment]
-        write_report(report)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
-    before = read_report(report.log_dir)
-    assert before is not None
-    assert before["outcome"] == "published"
-    write_report(report)
-    assert [path.name for path in report.log_dir.iterdir()] == [REPORT]
+def test_the_last_run_of_a_target_is_found_by_its_report_or_its_events(tmp_path: Path) -> None:
+    for number, target in enumerate(("north", "south", "south"), start=1):
+        finished(tmp_path, number, "failed", target=target)
+    going_on = tmp_path / "20261122T120004Z-abcdef"
+    going_on.mkdir()
+    event = {"event": "step started", "target": "east"}
+    (going_on / "events.jsonl").write_text(json.dumps(event) + "\n")
+    assert find_run(tmp_path, "last") == going_on
+    assert find_run(tmp_path, "last", {"east"}) == going_on
+    assert find_run(tmp_path, "last", {"north"}).name[13:15] == "01"
+    assert find_run(tmp_path, "last", {"north", "south"}).name[13:15] == "03"
+    with pytest.raises(ConfigError, match="there are no logs of run last"):
+        find_run(tmp_path, "last", {"west"})
+    with pytest.raises(ConfigError, match="there are no logs"):
+        find_run(tmp_path, "20261122T120001Z", {"south"})

@@ -1,4 +1,4 @@
-"""What is remembered of a target survives a bad record: it begins anew."""
+"""The history of a target survives a damaged record: it begins anew."""
 
 from __future__ import annotations
 
@@ -7,46 +7,51 @@ from typing import Any
 
 import pytest
 
-from retrofit import state
-from retrofit.chronicle import Chronicle, path_of, read_chronicle, write_chronicle
+from retrofit.runs import store
+from retrofit.runs.history import History, path_of, read_history, write_history
 
-KNOWN = Chronicle(epoch="0a0b0c0d", told=3, runs={"published": 2}, seconds={"plan": 0.5})
+KNOWN = History(
+    sequence_id="0a0b0c0d",
+    sequence_number=3,
+    run_counts={"published": 2},
+    step_seconds={"plan": 0.5},
+)
 
 
 def test_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_chronicle(tmp_path, "default", KNOWN)
-    assert read_chronicle(tmp_path, "default") == KNOWN
+    write_history(tmp_path, "default", KNOWN)
+    assert read_history(tmp_path, "default") == KNOWN
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"told": -1},
-        {"told": 10**400},
-        {"runs": {"published": float("nan")}},
-        {"runs": {"published": float("inf")}},
-        {"runs": {"published": 10**400}},
-        {"runs": {"published": "2"}},
-        {"seconds": {"plan": -0.1}},
-        {"seconds": []},
+        {"sequence_number": -1},
+        {"sequence_number": 10**400},
+        {"run_counts": {"published": float("nan")}},
+        {"run_counts": {"published": float("inf")}},
+        {"run_counts": {"published": 10**400}},
+        {"run_counts": {"published": "2"}},
+        {"step_seconds": {"plan": -0.1}},
+        {"step_seconds": []},
         {"last_run_at": 7},
-        {"epoch": None},
+        {"sequence_id": None},
     ],
     ids=repr,
 )
 def test_a_record_with_anything_of_another_form_begins_anew(
     tmp_path: Path, changed: dict[str, Any]
 ) -> None:
-    write_chronicle(tmp_path, "default", KNOWN)
+    write_history(tmp_path, "default", KNOWN)
     path = path_of(tmp_path, "default")
-    state.write(path, {**(state.read(path) or {}), **changed})
-    read = read_chronicle(tmp_path, "default")
-    assert (read.told, read.runs, read.seconds) == (0, {}, {})
-    assert read.epoch != KNOWN.epoch
+    store.write(path, {**(store.read(path) or {}), **changed})
+    read = read_history(tmp_path, "default")
+    assert (read.sequence_number, read.run_counts, read.step_seconds) == (0, {}, {})
+    assert read.sequence_id != KNOWN.sequence_id
 
 
 def test_what_a_newer_version_added_is_passed_over(tmp_path: Path) -> None:
     path = path_of(tmp_path, "default")
-    write_chronicle(tmp_path, "default", KNOWN)
-    state.write(path, {**(state.read(path) or {}), "mood": "fine"})
-    assert read_chronicle(tmp_path, "default") == KNOWN
+    write_history(tmp_path, "default", KNOWN)
+    store.write(path, {**(store.read(path) or {}), "mood": "fine"})
+    assert read_history(tmp_path, "default") == KNOWN

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from retrofit.config import BuildSettings, CloudSettings, ScheduleSettings, Settings, Target
-from scheduler.jobs import Job, jobs_for
+from scheduler.jobs import ScheduledJob, jobs_for
 
 NOW = datetime(2026, 11, 18, 12, 0, tzinfo=UTC)  # a Wednesday
 HOUR = timedelta(hours=1)
 
 
-def job(**schedule: Any) -> Job:
-    return Job(targets=("default",), schedule=ScheduleSettings(**schedule))
+def job(**schedule: Any) -> ScheduledJob:
+    return ScheduledJob(targets=("default",), schedule=ScheduleSettings(**schedule))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_clock_that_was_set_back_delays_by_an_interval_at_most() -> None:
 
 
 def test_a_job_of_several_targets_is_missed_when_one_of_them_was() -> None:
-    both = Job(targets=("one", "two"), schedule=ScheduleSettings(interval=3600))
+    both = ScheduledJob(targets=("one", "two"), schedule=ScheduleSettings(interval=3600))
     assert both.first_run({"one": NOW - HOUR / 4}, NOW) == NOW
     last_runs = {"one": NOW - HOUR / 4, "two": NOW - HOUR / 2}
     assert both.first_run(last_runs, NOW) == NOW + HOUR / 2
@@ -73,7 +73,7 @@ def test_jitter_only_ever_puts_off() -> None:
     times = [trigger.get_next_fire_time(NOW, NOW) for _ in range(50)]
     assert all(NOW + HOUR <= when <= NOW + HOUR + timedelta(seconds=600) for when in times)
     assert len(set(times)) > 1
-    assert job(interval=3600, jitter=600).phrase() == "every 3600 s, up to 600 s later"
+    assert job(interval=3600, jitter=600).phrase() == "every hour, up to 10 minutes later"
 
 
 def test_targets_that_may_share_a_build_are_one_job() -> None:
@@ -104,7 +104,11 @@ def test_targets_that_may_share_a_build_are_one_job() -> None:
         ({"cron": "61 3 * * *"}, "61"),
         ({"cron": "0 3 * * 0"}, "name the days of the week"),
         ({"cron": "0 3 * * 1-5"}, "name the days of the week"),
-        ({"interval": 30}, "greater than or equal to 60"),
+        ({"interval": 30}, "from 60 to 31622400"),
+        ({"interval": 10**15}, "from 60 to 31622400"),
+        ({"jitter": 10**12}, "from 0 to 31622400"),
+        ({"cron": "0 0 30 2 *"}, "the time never comes"),
+        ({"cron": "0 0 31 4,6,9,11 *"}, "the time never comes"),
     ],
 )
 def test_a_schedule_that_nobody_could_mean_is_refused(schedule: dict[str, Any], why: str) -> None:

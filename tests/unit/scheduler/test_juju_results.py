@@ -8,29 +8,26 @@ from typing import Any
 import pytest
 
 from retrofit.errors import BuildError
-from retrofit.report import RunReport
-from scheduler import juju
-from scheduler.action_log import line_for_people
-from scheduler.action_results import joined, of_pause, of_report, of_status
+from retrofit.runs.report import RunReport
+from retrofit.runs.report_document import ErrorDocument
+from retrofit.status import CloudFacts, LocalFacts, target_status
+from scheduler.juju import tools
+from scheduler.juju.log import line_for_people
+from scheduler.juju.results import joined, of_pause, of_report, of_status
+from tests.unit.status import scenes
 
 REPORT_KEYS = {
     "target", "outcome", "reasons", "notes", "image-id", "source-image", "source-product",
-    "source-version", "promoted", "demoted", "retired", "swept", "verification", "seconds",
-    "run-id", "log-dir", "error-code", "error-message", "error-hint",
+    "source-version", "source-series", "promoted", "demoted", "retired", "cleaned-up",
+    "verification", "seconds", "run-id", "log-dir", "error-code", "error-message", "error-hint",
 }  # fmt: skip
 STATUS_KEYS = {
     "target", "state", "summary", "next-run", "cloud", "tag", "image-id", "image-name",
-    "image-age-days", "source-product", "source-version", "verified-at", "verification",
-    "octavia-takes", "images", "warnings", "paused", "paused-reason", "paused-until",
-    "failed-builds", "failing-message", "retry-at", "last-outcome", "last-started-at",
-    "last-run-id", "last-error", "last-success-at", "error-code", "error-message", "error-hint",
-}  # fmt: skip
-UNKNOWN: dict[str, Any] = {
-    "target": "default", "state": "unreachable", "summary": "The cloud does not answer.",
-    "next_run": {"sentence": "Somebody will."}, "cloud": None, "tag": "octavia-amphora",
-    "promoted": None, "octavia_takes": None, "images": None, "warnings": [], "paused": None,
-    "failing": None, "last_run": None, "last_success_at": None,
-    "cloud_error": {"code": "cloud", "message": "no route", "hint": None},
+    "image-age-days", "source-product", "source-version", "source-series", "verified-at",
+    "verification", "octavia-image", "images", "warnings", "paused", "paused-reason",
+    "paused-until", "failed-builds", "failing-message", "retry-at", "last-outcome",
+    "last-started-at", "last-run-id", "last-error", "last-success-at", "error-code",
+    "error-message", "error-hint",
 }  # fmt: skip
 
 
@@ -43,16 +40,23 @@ def report(**changed: Any) -> RunReport:
 def test_keys_of_a_report_are_always_the_same() -> None:
     failed = report(notes=["one", "two"], promoted=["a", "b"])
     failed.fail(BuildError("no room", hint="make some"))
-    facts = of_report(failed.as_dict())
-    assert set(facts) == set(of_report(report(outcome="unchanged").as_dict())) == REPORT_KEYS
+    facts = of_report(failed.document())
+    assert set(facts) == set(of_report(report(outcome="unchanged").document())) == REPORT_KEYS
     assert (facts["notes"], facts["promoted"]) == ("one; two", "a,b")
     assert (facts["error-code"], facts["error-hint"]) == ("build", "make some")
     assert facts["source-image"] == ""
 
 
 def test_keys_of_a_status_are_always_the_same() -> None:
-    facts = of_status(UNKNOWN)
+    settings, error = scenes.settings(), ErrorDocument(code="cloud", message="no route")
+    unknown = target_status(
+        settings.targets[0], settings, CloudFacts(error=error), LocalFacts(), now=scenes.NOW
+    )
+    facts = of_status(unknown)
     assert set(facts) == STATUS_KEYS
+    for scene in scenes.STATES.values():
+        (status,) = scenes.document(scene()).targets
+        assert set(of_status(status)) == STATUS_KEYS
     assert (facts["error-message"], facts["images"], facts["paused"]) == ("no route", "", "no")
     assert (facts["failed-builds"], facts["last-outcome"]) == ("0", "never")
 
@@ -62,14 +66,14 @@ def test_keys_of_several_targets_are_keys_to_juju(name: str) -> None:
     several = [of_pause({"target": each, "paused": None}) for each in (name, "other")]
     facts = joined(several)
     assert len(facts) == sum(len(each) for each in several)
-    assert all(juju.KEY.fullmatch(key) for key in facts)
+    assert all(tools.KEY.fullmatch(key) for key in facts)
     assert joined(several[:1]) is several[0]
 
 
 @pytest.mark.parametrize("key", ["a.b", "A", "-a", "a_b", ""])
 def test_key_that_juju_would_refuse_is_a_bug(key: str) -> None:
     with pytest.raises(ValueError, match="not keys of action results"):
-        juju.set_results({key: "x"})
+        tools.set_results({key: "x"})
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def ran(settings: Settings, begun: datetime, target: str | None, **more: Any) -> None:
     """Leave the log directory of a run; without a target, that of one that died."""
-    name = f"{begun:%Y%m%dT%H%M%SZ}-{target or 'dead'}"
+    name = f"{begun:%Y%m%dT%H%M%SZ}-{(target or 'dead').encode().hex():0<6.6}"
     directory = settings.paths.logs / name
     directory.mkdir()
     if target is not None:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from scheduler.notify import Notifier
+from scheduler.sd_notify import Notifier
 
 
 @pytest.mark.parametrize(

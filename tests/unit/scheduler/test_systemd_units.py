@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from retrofit import process
+from retrofit.build import work_directory
 from retrofit.config import PathSettings, ScheduleSettings, WorkerSettings
-from retrofit.dib import work_directory
-from retrofit.errors import BusyError, ConfigError, InterruptedRunError
-from retrofit.settings_file import load
+from retrofit.config.file import load
+from retrofit.errors import ConfigError, InterruptedRunError, LockedError
+from retrofit.system import process
 from retrofit.verify.boot.network import TUN
-from scheduler.units import (
+from scheduler.systemd_units import (
     ALL_UNITS,
     OWN_DIRECTORIES,
     STARTED,
@@ -27,8 +27,11 @@ from scheduler.units import (
     template,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = Path("/opt/retrofit/bin")
 SERVICES = [name for name in ALL_UNITS if name.endswith(".service")]
+BUILDERS = [name for name in SERVICES if "rollover" not in name]
+"""Services whose runs build and boot."""
 
 
 def unit(name: str, **installation: Any) -> dict[str, list[str]]:
@@ -62,7 +65,7 @@ def test_blanks_and_specifiers_in_the_path_are_escaped() -> None:
 def test_a_busy_or_interrupted_run_does_not_fail_the_unit() -> None:
     (statuses,) = unit("retrofit.service")["SuccessExitStatus"]
     assert {int(code) for code in statuses.split()} == {
-        BusyError.exit_code,
+        LockedError.exit_code,
         InterruptedRunError.exit_code,
     }
 
@@ -123,17 +126,37 @@ def test_homes_stay_readable_when_the_programs_lie_in_one(place: str) -> None:
     assert unit("retrofit.service", needed=(Path("/root/.pyenv"),))["ProtectHome"] == ["read-only"]
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_the_devices_that_are_used_may_be_used(name: str) -> None:
     allowed = dict(each.rsplit(" ", 1) for each in unit(name)["DeviceAllow"])
-    # dib/preflight.py, verify/boot: what a build and a boot open.
+    # produce/preflight, verify/boot: what a build and a boot open.
     assert allowed["/dev/loop-control"] == "rw"
     assert allowed["block-loop"] == "rwm"
     assert allowed["/dev/kvm"] == "rw"
     assert allowed[str(TUN)] == "rw"
 
 
-@pytest.mark.parametrize("name", SERVICES)
+CONTAINER_GUIDE = Path(__file__).resolve().parents[3] / "docs/how-to/container.md"
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_units_and_containers_have_the_capabilities_of_every_check(name: str) -> None:
+    """Raw sockets among them: what the machine lacks is refused before a build."""
+    kept = {
+        each.removeprefix("CAP_")
+        for line in unit(name)["CapabilityBoundingSet"]
+        for each in line.split()
+    }
+    added = {
+        each
+        for words in re.findall(r"--cap-add (\S+)", CONTAINER_GUIDE.read_text())
+        for each in words.split(",")
+    }
+    assert "NET_RAW" in kept
+    assert kept == added
+
+
+@pytest.mark.parametrize("name", BUILDERS)
 def test_nothing_that_decides_modes_in_an_image_is_restricted(name: str) -> None:
     said = unit(name)
     assert said["UMask"] == ["0022"]
@@ -183,3 +206,28 @@ def test_the_example_configuration_is_valid_as_it_is_and_in_full(tmp_path: Path)
         path = tmp_path / f"{number}.toml"
         path.write_text(text)
         load(path)
+
+
+def test_a_rollover_has_no_devices_no_namespaces_and_no_mounts() -> None:
+    said = unit("retrofit-rollover.service")
+    assert said["ExecStart"] == ["/opt/retrofit/bin/retrofit rollover --yes --if-enabled"]
+    assert said["PrivateDevices"] == ["true"]
+    assert said["RestrictNamespaces"] == ["true"]
+    kept = " ".join(said["CapabilityBoundingSet"])
+    assert not {"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_MKNOD"} & set(kept.split())
+    assert set(said["SuccessExitStatus"][0].split()) == {
+        str(LockedError.exit_code),
+        str(InterruptedRunError.exit_code),
+    }
+    assert "ReadWritePaths" not in said
+    elsewhere = unit("retrofit-rollover.service", writable=(Path("/srv/state"),))
+    assert elsewhere["ReadWritePaths"] == ["/srv/state"]
+
+
+def test_mail_of_a_failed_unit_may_change_its_group_or_user() -> None:
+    """Programs such as postdrop and exim are setgid or setuid (systemd.exec: NoNewPrivileges=)."""
+    text = (ROOT / "monitoring/systemd/retrofit-failure@.service").read_text()
+    keys = {line.partition("=")[0] for line in text.splitlines() if "=" in line}
+    assert "ExecStart" in keys
+    assert keys.isdisjoint({"DynamicUser", "NoNewPrivileges", "User", "Group"})
+    assert not any(key.startswith(("Restrict", "Protect", "Private", "System")) for key in keys)

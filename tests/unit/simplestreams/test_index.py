@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from retrofit.errors import SourceError
 from retrofit.model import Listing
-from retrofit.streams.index import merged, product_files, read_products
+from retrofit.simplestreams.index import merged, product_files, read_products
 from tests.unit.streams import BASE, item, listing
 
 PRODUCT = "com.ubuntu.cloud:server:24.04:amd64"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrofit.config import SourceSettings
-from retrofit.model import Image, StreamItem, version_key
-from retrofit.source import SourceChoice, choose_item, choose_source
+from retrofit.errors import SourceError
+from retrofit.model import Image, Rejection, Source, StreamItem, version_key
+from retrofit.source.choose import SourceChoice, choose_item, choose_source
 from tests.unit.images import NOW, OWN, amphora, synced
 from tests.unit.streams import copy_of, item, listing
 
@@ -79,6 +81,11 @@ def test_takes_the_disk_among_the_items_of_one_version() -> None:
             "it is a container image (hypervisor_type lxc)",
         ),
         (amphora(1), "it is an amphora image"),
+        (synced(properties={"retrofit_target": "default"}), "it is an amphora image"),
+        (
+            synced(properties={"architecture": "aarch64"}),
+            "its property architecture is aarch64, which contradicts its product",
+        ),
     ],
 )
 def test_passes_over_what_cannot_be_used_and_says_why(image: Image, reason: str) -> None:
@@ -106,11 +113,134 @@ def test_accepts_an_explicit_image_without_the_synchronisers_marks() -> None:
     assert (source.product, source.version) == ("custom", f"{image.created_at:%Y%m%d}")
 
 
+def test_an_explicit_image_is_what_its_properties_say() -> None:
+    image = synced("20260801", release="22.04", properties={"os_distro": "debian"})
+    chosen = choose(image, image=image.id, series=["noble"], architecture="x86_64")
+    assert chosen == SourceChoice(
+        source=Source(
+            image=image,
+            product="com.ubuntu.cloud:server:22.04:amd64",
+            version="20260801",
+            os_distro="debian",
+            os_version="22.04",
+            architecture="x86_64",
+        ),
+        rejected=(),
+        wanted=f"image {image.id}",
+    )
+
+
+@pytest.mark.parametrize("series", ["noble", "jammy"])
+def test_an_explicit_image_without_properties_is_what_the_settings_say(series: str) -> None:
+    bare = synced(properties=dict.fromkeys(synced().properties))
+    assert bare.properties == {}
+    chosen = choose(bare, image=bare.id, series=[series], architecture="aarch64")
+    assert chosen.source == Source(
+        image=bare,
+        product="custom",
+        version=f"{bare.created_at:%Y%m%d}",
+        os_distro="ubuntu",
+        os_version={"noble": "24.04", "jammy": "22.04"}[series],
+        architecture="aarch64",
+    )
+
+
+def test_the_product_of_an_explicit_image_says_its_release() -> None:
+    without = dict.fromkeys(("os_version", "architecture"))
+    image = synced(release="22.04", properties=without)
+    source = choose(image, image=image.id).source
+    assert source is not None
+    assert (source.os_version, source.architecture) == ("22.04", "x86_64")
+
+
+def test_the_release_of_an_explicit_image_is_its_own() -> None:
+    image = synced(release="22.04", properties={"os_version": "24.04"})
+    source = choose(image, image=image.id).source
+    assert source is not None
+    assert source.os_version == "24.04"
+
+
+def test_the_architecture_of_an_explicit_image_is_its_own() -> None:
+    image = synced(arch="arm64", properties={"architecture": "aarch64"})
+    source = choose(image, image=image.id).source
+    assert source is not None
+    assert source.architecture == "aarch64"
+
+
+def test_a_refusal_lists_twenty_images_and_counts_the_others() -> None:
+    images = [synced(f"202601{day:02}", release="20.04") for day in range(1, 23)]
+    lines = choose(*images, series=["noble"]).refusal().message.splitlines()
+    assert lines[0] == (
+        "no usable source image: looked for series noble; architecture x86_64; variant server;"
+        " found"
+    )
+    assert lines[1] == (
+        "  auto-sync/ubuntu-20.04-20260101-disk1.img (source-20.04-20260101-disk1.img):"
+        " release 20.04 is not in source.series"
+    )
+    assert len(lines) == 22
+    assert lines[-1] == "  and 2 more"
+    assert choose(*images[:20], series=["noble"]).refusal().message.count("\n") == 20
+    assert choose(*images[:21], series=["noble"]).refusal().message.endswith("\n  and 1 more")
+
+
+def test_a_refusal_of_nothing_says_that_there_is_nothing() -> None:
+    refusal = choose(series=["noble"], stream="daily").refusal()
+    assert refusal.message == (
+        "no usable source image: looked for series noble; architecture x86_64; variant server;"
+        " stream daily; found no Ubuntu image"
+    )
+    assert refusal.hint == (
+        "let the simplestreams synchroniser fetch one of these series, or widen source.series,"
+        " source.stream, source.variants or source.owners"
+    )
+
+
+def test_a_refusal_lists_every_variant() -> None:
+    refusal = choose(variants=["server", "minimal"]).refusal()
+    assert "variant server, minimal; found no" in refusal.message
+
+
+def test_an_image_has_the_distribution_of_its_property() -> None:
+    source = choose(synced(properties={"os_distro": "ubuntu-pro"})).source
+    assert source is not None
+    assert source.os_distro == "ubuntu-pro"
+
+
+def test_an_image_without_item_is_the_usual_disk() -> None:
+    usual = synced("20260911", id="a", properties={"item_name": None})
+    other = synced("20260911", id="z", item="uefi1.img")
+    assert choose(usual, other).source.image is usual
+
+
+def test_an_image_without_name_is_listed_by_its_id() -> None:
+    (rejected,) = choose(synced(id="f00d", name="", release="20.04")).rejected
+    assert rejected.subject == "unnamed (f00d)"
+
+
+def test_an_amphora_image_of_the_charm_is_no_source() -> None:
+    image = synced(properties={"source_product_name": "com.ubuntu.cloud:server:24.04:amd64"})
+    assert choose(image).rejected[0].reason == "it is an amphora image"
+
+
+def test_an_image_without_distribution_is_one_of_ubuntu() -> None:
+    image = synced(properties={"os_distro": None, "architecture": None})
+    source = choose(image).source
+    assert source is not None
+    assert (source.os_distro, source.architecture) == ("ubuntu", "x86_64")
+
+
+def test_a_refusal_is_the_error_where_nothing_could_be_read() -> None:
+    error = SourceError("the mirror is down", hint="wait")
+    assert SourceChoice(source=None, rejected=(), wanted="", error=error).refusal() is error
+
+
 def test_refuses_an_explicit_image_that_is_no_disk() -> None:
     image = synced(disk_format="iso")
     chosen = choose(image, image=image.id)
     assert chosen.source is None
-    assert "disk format is iso" in chosen.refusal().message
+    reason = "disk format is iso, expected qcow2 or raw"
+    assert chosen.rejected == (Rejection(subject=f"{image.name} ({image.id})", reason=reason),)
 
 
 @given(st.randoms(use_true_random=False))
@@ -124,7 +254,7 @@ def test_order_of_the_listing_never_changes_the_choice(shuffler: random.Random) 
     expected = choose(*images)
     shuffler.shuffle(images)
     assert choose(*images) == expected
-    assert expected.source.image.id == "2-10-1"
+    assert expected.source.image.id == "2-10-2"  # registered first: the other is a copy
 
 
 def test_prefers_the_release_where_two_streams_have_the_same_version() -> None:
@@ -164,6 +294,55 @@ def test_chooses_from_a_mirror_as_from_a_glance_that_has_all_of_it(
         assert (there.product, there.version) == (here.product, here.version)
         assert there.item.name == here.image.property("item_name")
         assert (there.os_distro, there.os_version) == (here.os_distro, here.os_version)
+
+
+def test_a_source_from_a_mirror_is_what_its_item_says() -> None:
+    older, newer = item("20260910"), item("20260911", metadata={"os": "debian"})
+    chosen = choose_item(listing(older, newer), SourceSettings(series=["noble"]))
+    assert chosen.source == Source(
+        item=newer,
+        product="com.ubuntu.cloud:server:24.04:amd64",
+        version="20260911",
+        os_distro="debian",
+        os_version="24.04",
+        architecture="x86_64",
+    )
+    assert [no.reason for no in chosen.rejected] == ["20260911 is preferred"]
+    bare = choose_item(listing(item(metadata={})), SourceSettings()).source
+    assert bare is not None
+    assert bare.os_distro == "ubuntu"
+
+
+def test_the_disk_of_a_mirrors_version_is_preferred() -> None:
+    uefi, disk = item(name="uefi1.img"), item(name="disk1.img")
+    for order in ((uefi, disk), (disk, uefi)):
+        chosen = choose_item(listing(*order), SourceSettings()).source
+        assert chosen is not None
+        assert chosen.item is disk
+
+
+def test_refusals_of_a_mirror_are_kept() -> None:
+    refused = Rejection(subject="com.ubuntu.cloud:server:24.04:arm64", reason="no size")
+    offered = replace(listing(item(arch="arm64")), refused=(refused,))
+    chosen = choose_item(offered, SourceSettings())
+    assert chosen.source is None
+    assert chosen.wanted == (
+        "series noble, jammy; architecture x86_64; variant server; in https://mirror.example.test/"
+    )
+    assert chosen.rejected == (
+        Rejection(subject=refused.subject, reason="architecture is arm64"),
+        refused,
+    )
+
+
+def test_a_product_of_another_form_is_refused_by_its_name() -> None:
+    odd = replace(item(), product="com.example:server")
+    assert choose_item(listing(odd), SourceSettings()).rejected == (
+        Rejection(
+            subject="com.example:server",
+            reason="product com.example:server is not an Ubuntu server product",
+        ),
+    )
 
 
 def test_says_what_a_mirror_has_once_for_each_product() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from typing import Any
 
 import pytest
 
 from retrofit.config import SourceSettings
-from retrofit.freshness import freshness, version_day
 from retrofit.model import Listing, Source
-from retrofit.source import choose_item, choose_source
+from retrofit.source.choose import choose_item, choose_source
+from retrofit.source.sync_age import sync_warnings, version_day
 from tests.unit.images import NOW, OWN
 from tests.unit.streams import copy_of, item, listing
 
@@ -26,7 +27,7 @@ def said(
     source: Source | None, offered: Listing | None = None, settings: SourceSettings = SETTINGS
 ) -> list[str]:
     newest = choose_item(offered, settings).source if offered is not None else None
-    return freshness(source, newest, offered, settings, NOW)
+    return sync_warnings(source, newest, offered, settings, NOW)
 
 
 def test_says_nothing_while_all_is_well() -> None:
@@ -39,13 +40,13 @@ def test_says_that_the_synchroniser_stalled_with_ages() -> None:
     (warning,) = said(in_glance("20261101", "20261025"), listing(item("20261112")))
     assert warning == (
         "the mirror has 20261112 (10 days old) of com.ubuntu.cloud:server:24.04:amd64, the newest"
-        " in Glance is 20261101 (21 days old): is the synchroniser running?"
+        " in Glance is 20261101 (21 days old): check that the synchroniser runs"
     )
 
 
 def test_compares_versions_of_one_day_as_numbers() -> None:
     (warning,) = said(in_glance("20261120.9"), listing(item("20261120.10")))
-    assert "is the synchroniser running?" in warning
+    assert "check that the synchroniser runs" in warning
     assert said(in_glance("20261120.10"), listing(item("20261120.9"))) == []
 
 
@@ -88,6 +89,24 @@ def test_says_that_a_series_nears_its_end(end: date | None, expected: str | None
     assert (len(warnings) == 0) if expected is None else expected in warnings[0]
 
 
+def test_knows_the_end_of_a_series_from_the_mirror_where_the_image_does_not_say() -> None:
+    offered = listing(item("20261120", support_eol=date(2026, 12, 1)))
+    (warning,) = said(in_glance("20261120"), offered)
+    assert "supported until 2026-12-01, 9 more days" in warning
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+def test_days_are_those_of_utc_wherever_the_machine_is(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        (warning,) = said(in_glance("20261022"), settings=SourceSettings(max_age=30))
+    time.tzset()
+    assert "31 days old" in warning
+
+
 def test_knows_the_end_of_a_series_from_the_image_alone() -> None:
     metadata = '{"support_eol": "2026-12-01"}'
     image = copy_of(item("20261120"), properties={"simplestreams_metadata": metadata})
@@ -114,3 +133,18 @@ def test_reads_the_day_of_a_version(version: str, day: date | None) -> None:
 def test_a_version_without_a_day_is_told_without_an_age() -> None:
     (warning,) = said(in_glance("1"), listing(item("2")))
     assert "the mirror has 2 of" in warning
+
+
+def test_names_another_series_that_the_mirror_has() -> None:
+    older = in_glance("20261120", release="22.04")
+    (warning,) = said(older, listing(item("20261112")))
+    assert warning == (
+        "the mirror has 20261112 (10 days old) of com.ubuntu.cloud:server:24.04:amd64, Glance only"
+        " 20261120 (2 days old) of com.ubuntu.cloud:server:22.04:amd64: check that the synchroniser"
+        " fetches this series"
+    )
+    (none,) = said(None, listing(item("20261112")))
+    assert none == (
+        "the mirror has 20261112 (10 days old), Glance has none: check that the synchroniser runs"
+        " and fetches this series"
+    )

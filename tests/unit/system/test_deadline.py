@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from retrofit.deadline import deadline
+from retrofit.system.deadline import deadline
 
 
 @pytest.fixture
@@ -81,6 +82,23 @@ def test_ends_a_wait_that_no_limit_of_a_socket_ends(
 
 
 @pytest.mark.parametrize("somewhere", [directly, in_a_thread])
+def test_no_block_catches_its_end_and_goes_on(
+    trickle: Callable[[], None], somewhere: Callable[..., BaseException | None]
+) -> None:
+    """As keystoneauth does, which tries another way to log in after each that failed."""
+
+    def work() -> None:
+        with deadline(0.3):
+            for _ in range(2):
+                with suppress(Exception):
+                    trickle()
+
+    begun = time.monotonic()
+    assert "within 0.3 seconds" in str(somewhere(work))
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("somewhere", [directly, in_a_thread])
 @pytest.mark.parametrize(("outer", "inner"), [(0.3, 60), (60, 0.3)])
 def test_of_two_deadlines_the_nearest_counts(
     trickle: Callable[[], None],
@@ -120,6 +138,26 @@ def test_a_block_in_time_leaves_nothing_behind() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_a_deadline_that_passes_while_its_timer_starts_ends_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SlowTimer(threading.Timer):
+        def start(self) -> None:
+            super().start()
+            for _ in range(100):
+                time.sleep(0.001)
+
+    def work() -> None:
+        with deadline(0.01):
+            for _ in range(6000):
+                time.sleep(0.01)
+
+    monkeypatch.setattr(threading, "Timer", SlowTimer)
+    error = in_a_thread(work)
+    assert isinstance(error, TimeoutError)
+    assert str(error) == "no whole answer within 0.01 seconds"
+
+
 def test_what_follows_a_block_is_not_interrupted_in_a_thread() -> None:
     def work() -> None:
         for _ in range(500):
@@ -128,3 +166,25 @@ def test_what_follows_a_block_is_not_interrupted_in_a_thread() -> None:
             sum(range(2000))
 
     assert in_a_thread(work) is None
+
+
+def test_a_thread_that_is_being_started_is_not_ended_in_place_of_its_parent() -> None:
+    """Each round starts a thread when the time of the block around it is over."""
+    before = sys.getswitchinterval()
+    rounds = 0
+
+    def work() -> None:
+        nonlocal rounds
+        for _ in range(1000):
+            with suppress(TimeoutError), deadline(0.001), deadline(60):
+                time.sleep(0.001)
+            rounds += 1
+
+    thread = threading.Thread(target=work, daemon=True)
+    try:
+        sys.setswitchinterval(1e-6)
+        thread.start()
+        thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    assert rounds == 1000

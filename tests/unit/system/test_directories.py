@@ -10,20 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from retrofit import state
-from retrofit.chronicle import alone_with
-from retrofit.config import LockSettings, Target
-from retrofit.lock import held
+from retrofit.config import LockSettings, PathSettings, Target
+from retrofit.lock.lock import held
 from retrofit.notify import Outbox
-from retrofit.places import make_place, make_places
-from retrofit.shelf import shelf_for
-from retrofit.streams.cache import Cache
-from scheduler.worker import _alone
+from retrofit.produce.shared_builds import shared_builds
+from retrofit.runs import store
+from retrofit.runs.history import history_locked
+from retrofit.runs.own_paths import claim_paths
+from retrofit.simplestreams.cache import Cache
+from retrofit.system.directories import make_directory
+from scheduler.only_worker import only_worker
 
 
-@pytest.fixture(autouse=True)
-def usual_umask() -> Iterator[None]:
-    before = os.umask(0o022)
+@pytest.fixture(autouse=True, params=[0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """That of a login, and that of a run's records."""
+    before = os.umask(request.param)
     yield
     os.umask(before)
 
@@ -33,15 +35,21 @@ def entered(context: AbstractContextManager[object]) -> None:
         pass
 
 
+def entered_paths(place: Path) -> None:
+    claim_paths(PathSettings(logs=place), "logs")
+
+
 COMERS: dict[str, Callable[[Path], None]] = {
-    "record": lambda place: state.write(place / "a" / "b.json", {}),
-    "chronicle": lambda place: entered(alone_with(place, "default")),
+    "record": lambda place: store.write(place / "a" / "b.json", {}),
+    "history": lambda place: entered(history_locked(place, "default")),
     "lock": lambda place: entered(held(LockSettings(), place, "default")),
-    "outbox": lambda place: entered(Outbox(place).alone()),
-    "shelf": lambda place: entered(shelf_for([Target(name="a"), Target(name="b")], place)),
-    "cache": lambda place: entered(Cache(place / "sources", limit=0).place("a" * 64)),
-    "worker": lambda place: entered(_alone(place)),
-    "place": make_places,
+    "outbox": lambda place: entered(Outbox(place).alone("webhook")),
+    "shared builds": lambda place: entered(
+        shared_builds([Target(name="a"), Target(name="b")], place)
+    ),
+    "cache": lambda place: entered(Cache(place / "sources", limit=0).entry("a" * 64)),
+    "worker": lambda place: entered(only_worker(place)),
+    "run": entered_paths,
 }
 
 
@@ -58,12 +66,12 @@ def test_whoever_comes_first_lets_no_stranger_in(
 
 def test_a_directory_that_is_there_stays_as_somebody_made_it(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    make_places(tmp_path)
+    make_directory(tmp_path)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
 def test_what_is_no_directory_is_told_or_left_to_others(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    make_places(tmp_path / "file" / "place")
+    claim_paths(PathSettings(cache=tmp_path / "file" / "place"), "cache")
     with pytest.raises(OSError, match="file"):
-        make_place(tmp_path / "file" / "place")
+        make_directory(tmp_path / "file" / "place")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retrofit import memory as module
-from retrofit.memory import memory
+from retrofit.system import memory as module
+from retrofit.system.memory import memory
 
 GIB = 1 << 30
 

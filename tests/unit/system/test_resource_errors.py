@@ -9,28 +9,31 @@ from pathlib import Path
 import pytest
 
 from retrofit.errors import BuildError, VerifyError
-from retrofit.shortage import SHORT, shortage, told_as
+from retrofit.system.resource_errors import SHORTAGES, resource_errors_as, resource_shortage
 
 
-@pytest.mark.parametrize("number", SHORT)
+@pytest.mark.parametrize("number", SHORTAGES)
 def test_what_runs_short_is_said_with_a_way_out(number: int) -> None:
     error = OSError(number, os.strerror(number), "/var/lib/retrofit/x")
     match = "cannot build: /var/lib/retrofit/x: "
-    with pytest.raises(BuildError, match=match) as told, told_as(BuildError, "build"):
+    with pytest.raises(BuildError, match=match) as told, resource_errors_as(BuildError, "build"):
         raise error
     assert told.value.hint
     assert told.value.__cause__ is error
 
 
 def test_a_disk_that_is_full_is_such(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="there is no space left"), told_as(BuildError, "build"):
+    with (
+        pytest.raises(BuildError, match="there is no space left"),
+        resource_errors_as(BuildError, "build"),
+    ):
         Path("/dev/full").write_text("x")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
 def test_memory_and_threads_are_such(error: Exception) -> None:
     match = "cannot build it: "
-    with pytest.raises(BuildError, match=match), told_as(BuildError, lambda: "build it"):
+    with pytest.raises(BuildError, match=match), resource_errors_as(BuildError, lambda: "build it"):
         raise error
 
 
@@ -39,13 +42,19 @@ def test_what_is_made_of_a_lack_of_memory_is_one() -> None:
     told.__context__ = MemoryError()
     of_cpython = SystemError("<built-in function x> error return without exception set")
     for error in (told, of_cpython):
-        with pytest.raises(BuildError, match="not enough memory"), told_as(BuildError, "build"):
+        with (
+            pytest.raises(BuildError, match="not enough memory"),
+            resource_errors_as(BuildError, "build"),
+        ):
             raise error
 
 
 def test_what_is_told_already_stays_as_it_is() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(VerifyError, match="no room for the drive"), told_as(BuildError, "build"):
+    with (
+        pytest.raises(VerifyError, match="no room for the drive"),
+        resource_errors_as(BuildError, "build"),
+    ):
         raise VerifyError("no room for the drive") from full
 
 
@@ -59,7 +68,7 @@ def test_what_is_told_already_stays_as_it_is() -> None:
     ],
 )
 def test_anything_else_stays_what_it_is(error: Exception) -> None:
-    assert shortage(error) is None
-    with pytest.raises(type(error)) as told, told_as(BuildError, "build"):
+    assert resource_shortage(error) is None
+    with pytest.raises(type(error)) as told, resource_errors_as(BuildError, "build"):
         raise error
     assert told.value is error

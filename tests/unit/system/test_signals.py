@@ -9,10 +9,10 @@ import time
 import pytest
 import structlog
 
-from retrofit import interrupts
-from retrofit.interrupts import (
+from retrofit.system import signals
+from retrofit.system.signals import (
     STOPPING,
-    GivingUp,
+    AbortedByThreadError,
     interruptible,
     interruptible_by_thread,
     uninterrupted,
@@ -59,7 +59,7 @@ def test_a_signal_that_comes_while_something_is_logged_stops_nobody_for_good(
 
     output = Output()
     logger = structlog.wrap_logger(structlog.PrintLogger(output))
-    monkeypatch.setattr(interrupts, "log", logger)
+    monkeypatch.setattr(signals, "log", logger)
     with pytest.raises(KeyboardInterrupt, match="SIGTERM"), interruptible():
         logger.warning("in the middle of something")
 
@@ -70,7 +70,7 @@ def test_a_thread_can_end_what_the_main_thread_waits_in() -> None:
             threading.Timer(0.1, interrupt).start()
             time.sleep(60)
 
-    with pytest.raises(GivingUp):
+    with pytest.raises(AbortedByThreadError):
         wait()
 
 
@@ -97,6 +97,59 @@ def test_a_stop_waits_for_the_cleanup_after_a_thread_gave_up() -> None:
     with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         work()
     assert cleaned
+
+
+def test_a_stop_waits_for_the_cleanup_of_all_blocks_that_a_thread_may_end() -> None:
+    cleaned: list[str] = []
+
+    def work() -> None:
+        with interruptible(), interruptible_by_thread() as interrupt:
+            try:
+                with interruptible_by_thread():
+                    interrupt()
+                    time.sleep(60)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                interrupt()  # it ends already
+                time.sleep(0.1)
+                cleaned.append("the outer block")
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        work()
+    assert cleaned == ["the outer block"]
+
+
+def test_a_stop_and_a_thread_both_wait_for_what_may_not_be_interrupted() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        with interruptible(), interruptible_by_thread() as interrupt:
+            try:
+                with uninterrupted():
+                    interrupt()
+                    time.sleep(0.1)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(0.1)
+                    done.append("the block")
+                done.append("more")
+            except AbortedByThreadError:
+                done.append("gave up")
+                raise
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        work()
+    assert done == ["the block", "gave up"]
+
+
+def test_a_thread_can_end_the_next_block_too() -> None:
+    def wait() -> None:
+        with interruptible_by_thread() as interrupt:
+            interrupt()
+            time.sleep(60)
+
+    for _ in range(2):
+        with pytest.raises(AbortedByThreadError):
+            wait()
 
 
 def test_a_thread_does_not_interrupt_the_cleanup_of_a_stop() -> None:
@@ -146,7 +199,7 @@ def test_a_thread_that_gives_up_waits_for_what_may_not_be_interrupted() -> None:
                 done.append("the block")
             done.append("more")
 
-    with pytest.raises(GivingUp):
+    with pytest.raises(AbortedByThreadError):
         work()
     assert done == ["the block"]
 

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from retrofit import threads
-from retrofit.threads import answered, begun
+from retrofit.system import threads
+from retrofit.system.threads import result_in_time, start_in_time
 
 
 @pytest.fixture
@@ -23,37 +23,37 @@ def test_a_thread_that_takes_no_step_is_a_lack_of_memory(
 ) -> None:
     # What threading.Thread.start waits in, for a thread that is gone by then.
     monkeypatch.setattr(threading.Thread, "_bootstrap", lambda _self: None)
-    with pytest.raises(MemoryError, match="does not begin"):
-        begun(thread.start)
+    with pytest.raises(MemoryError, match="does not start"):
+        start_in_time(thread.start)
 
 
 def test_a_thread_that_begins_is_as_always() -> None:
     told: list[bool] = []
     thread = threading.Thread(target=told.append, args=(True,))
-    begun(thread.start)
+    start_in_time(thread.start)
     thread.join()
     with ThreadPoolExecutor(1) as executor:
-        assert answered(begun(lambda: executor.submit(pow, 2, 3))) == 8
+        assert result_in_time(start_in_time(lambda: executor.submit(pow, 2, 3))) == 8
         # No signal comes to another thread: Python's own way, there.
-        assert executor.submit(begun, lambda: 5).result() == 5
+        assert executor.submit(start_in_time, lambda: 5).result() == 5
     assert told == [True]
 
 
 def test_what_start_raises_is_raised() -> None:
     thread = threading.Thread()
-    begun(thread.start)
+    start_in_time(thread.start)
     with pytest.raises(RuntimeError, match="only be started once"):
-        begun(thread.start)
+        start_in_time(thread.start)
 
 
 @pytest.mark.usefixtures("hasty")
 def test_an_answer_that_never_comes_is_a_lack_of_memory() -> None:
     with pytest.raises(MemoryError, match="does not answer"):
-        answered(Future())
+        result_in_time(Future())
 
 
 def test_an_answer_is_returned_or_raised() -> None:
     late: Future[int] = Future()
     late.set_exception(TimeoutError("of the question itself"))
     with pytest.raises(TimeoutError, match="of the question itself"):
-        answered(late)
+        result_in_time(late)

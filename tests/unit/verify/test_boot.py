@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +21,10 @@ from retrofit.errors import VerifyError
 from retrofit.verify.boot import config_drive, dhcp
 from retrofit.verify.boot.amphora import accelerators
 from retrofit.verify.boot.certificates import Credentials
-from retrofit.verify.boot.guest import Agent, agent_state, hopelessness, listening
+from retrofit.verify.boot.configs.haproxy import peer_name
+from retrofit.verify.boot.guest import AgentState, agent_state, listening, why_agent_stays_silent
 from retrofit.verify.boot.heartbeat import decode
-from retrofit.verify.boot.load_balancer import LoadBalancer, peer_name
+from retrofit.verify.boot.load_balancer import load_balancer
 from retrofit.verify.boot.machine import (
     LARGEST_CONSOLE,
     PLATFORMS,
@@ -34,7 +36,9 @@ from retrofit.verify.boot.machine import (
     platform_of,
     resolve_firmware,
 )
-from retrofit.verify.boot.network import MANAGEMENT
+from retrofit.verify.boot.network import MANAGEMENT, MEMBER
+from retrofit.verify.boot.router import advertisement
+from retrofit.verify.boot.scenario import PAIR, SINGLE
 
 KEY = "insecure"
 
@@ -177,8 +181,8 @@ def test_strangers_certificate_is_sound_and_of_another_authority(tmp_path: Path)
         made.stranger.certificate.verify_directly_issued_by(made.client_ca.certificate)
 
 
-def seen(state: str, restarts: int = 0, system: str = "running") -> Agent:
-    return Agent(system=system, unit="amphora-agent.service", state=state, restarts=restarts)
+def seen(state: str, restarts: int = 0, system: str = "running") -> AgentState:
+    return AgentState(system=system, unit="amphora-agent.service", state=state, restarts=restarts)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +199,9 @@ def seen(state: str, restarts: int = 0, system: str = "running") -> Agent:
     ],
 )
 def test_hope_ends_with_a_crash_loop_or_an_agent_nobody_starts(
-    first: Agent, now: Agent, verdict: str | None
+    first: AgentState, now: AgentState, verdict: str | None
 ) -> None:
-    found = hopelessness(first, now)
+    found = why_agent_stays_silent(first, now)
     assert found is None if verdict is None else verdict in str(found)
 
 
@@ -213,7 +217,7 @@ LoadState=loaded
 ActiveState=activating
 NRestarts=4
 """
-    assert agent_state(said) == Agent(
+    assert agent_state(said) == AgentState(
         system="degraded", unit="octavia-agent.service", state="activating", restarts=4
     )
     assert agent_state("running\nLoadState=masked\n") is None
@@ -245,6 +249,7 @@ def hardware(**changed: object) -> Hardware:
         "platform": PLATFORMS["x86_64"],
         "accelerator": "tcg",
         "firmware": "bios",
+        "chipset": "q35",
         "memory": 1024,
         "cpus": 2,
         "image": Path("/w/amphora.qcow2"),
@@ -254,11 +259,36 @@ def hardware(**changed: object) -> Hardware:
     return Hardware(**(settings | changed))  # type: ignore[arg-type]
 
 
-def test_the_machine_has_two_cables_and_no_other_network() -> None:
+def values(argv: list[str], option: str) -> list[str]:
+    return [value for word, value in pairwise(argv) if word == option]
+
+
+def test_the_machine_has_three_cables_and_no_other_network() -> None:
     argv = command_line(hardware(), Path("/l/console.log"), 4000)
-    netdevs = [argv[i + 1] for i, word in enumerate(argv) if word == "-netdev"]
-    assert [netdev.partition(",")[0] for netdev in netdevs] == ["tap", "tap"]
+    assert [each.partition(",")[0] for each in values(argv, "-netdev")] == ["tap"] * 3
     assert "-nodefaults" in argv
+
+
+def test_cards_of_q35_are_behind_root_ports_as_nova_has_them() -> None:
+    argv = command_line(hardware(chipset="q35"), Path("/l/console.log"), 4000)
+    devices = values(argv, "-device")
+    ports = [each for each in devices if each.startswith("pcie-root-port,")]
+    cards = [each for each in devices if each.startswith("virtio-net-pci,")]
+    assert len({port.partition("chassis=")[2] for port in ports}) == 3
+    assert [card.rpartition("bus=")[2] for card in cards] == ["port1", "port2", "port3"]
+    assert values(argv, "-machine") == ["q35"]
+
+
+def test_pc_has_no_root_ports() -> None:
+    argv = command_line(hardware(chipset="pc"), Path("/l/console.log"), 4000)
+    assert not [each for each in values(argv, "-device") if "bus=" in each or "root" in each]
+    assert values(argv, "-machine") == ["pc"]
+
+
+def test_other_architectures_have_one_machine_type() -> None:
+    for chipset in ("q35", "pc"):
+        made = hardware(platform=PLATFORMS["aarch64"], chipset=chipset)
+        assert values(command_line(made, Path("/l/console.log"), 4000), "-machine") == ["virt"]
 
 
 def test_the_machine_has_its_own_files_and_writes_only_to_those_that_it_may() -> None:
@@ -310,17 +340,54 @@ def test_peer_name_is_the_one_the_agent_computes() -> None:
     assert not peer_name("amphora-5").startswith("-")
 
 
-def test_haproxy_configuration_uses_the_uploaded_certificate() -> None:
-    balancer = LoadBalancer(id="lb-1", amphora_id="6e1f", certificate_name="c.pem")
-    assert "ssl crt /var/lib/octavia/certs/lb-1/c.pem" in balancer.haproxy_config()
+def test_haproxy_configuration_uses_the_uploaded_list_of_certificates() -> None:
+    balancer = load_balancer(SINGLE, "6e1f", balancer_id="lb-1", full=False, additional_vips=True)
+    listener = balancer.listeners["terminated"].id
+    listed = f"ssl crt-list /var/lib/octavia/certs/lb-1/{listener}.pem"
+    assert listed in balancer.haproxy_config((3, 0))
+
+
+def test_an_agent_without_additional_vips_is_asked_over_both_families_all_the_same() -> None:
+    vips = [
+        load_balancer(scenario, "6e1f", balancer_id="lb-1", full=True, additional_vips=False).vips
+        for scenario in (SINGLE, PAIR)
+    ]
+    assert [len(each) for each in vips] == [1, 1]
+    assert [":" in each[0].address for each in vips] == [True, False]
+    assert all(each[0].vrrp_ip for each in vips)
+
+
+def test_a_card_gets_the_ipv6_address_that_neutron_computes_of_its_mac() -> None:
+    assert MEMBER.mac == "fa:16:3e:00:00:03"
+    assert MEMBER.theirs6 == "2001:db8:c:0:f816:3eff:fe00:3"
+
+
+def test_advertisements_have_a_prefix_for_slaac_and_no_way_out() -> None:
+    message = advertisement(MANAGEMENT)
+    assert message[0] == 134
+    assert message[6:8] == b"\0\0"  # router lifetime
+    assert bytes([3, 4, 64, 0xC0]) in message
+    assert message.endswith(socket.inet_pton(socket.AF_INET6, MANAGEMENT.network6))
+
+
+def test_the_config_drive_of_a_pair_has_ipv6_alone(
+    assignment: config_drive.Assignment, tmp_path: Path
+) -> None:
+    paired = replace(assignment, scenario=PAIR)
+    config_drive.lay_out(paired, tmp_path)
+    network = json.loads((tmp_path / "openstack/latest/network_data.json").read_text())
+    assert [each["type"] for each in network["networks"]] == ["ipv6_slaac"]
+    configuration = config_drive.agent_conf(paired)
+    assert f"controller_ip_port_list = [{MANAGEMENT.ours6}]:5555\n" in configuration
+    assert "loadbalancer_topology = ACTIVE_STANDBY\n" in configuration
 
 
 @pytest.mark.parametrize("name", ["console", "messages"])
 def test_a_machine_that_fills_the_disk_with_words_is_lost(tmp_path: Path, name: str) -> None:
     files = {"console": tmp_path / "console.log", "messages": tmp_path / "qemu.log"}
     machine = Machine(child=cast(Any, None), **files)
-    machine.require_few_words()
+    machine.require_bounded_output()
     with files[name].open("wb") as file:
         file.truncate(LARGEST_CONSOLE + 1)
     with pytest.raises(MachineLostError, match="shows more than 64 MiB"):
-        machine.require_few_words()
+        machine.require_bounded_output()

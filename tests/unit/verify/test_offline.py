@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from retrofit.model import Outcome
+from retrofit.verify.checks import CheckFailedError, Record
 from retrofit.verify.offline import RULES
 from retrofit.verify.offline.software import sysctl_settings
-from retrofit.verify.record import CheckFailedError, Record
 from retrofit.verify.tree import Tree
 from tests.unit import amphora_tree as made
 
@@ -62,8 +62,21 @@ def enable(unit: str) -> Callable[[Path], None]:
     return lambda root: made.enable(root, unit)
 
 
+def mode(path: str, bits: int) -> Callable[[Path], None]:
+    return lambda root: (root / path.lstrip("/")).chmod(bits)
+
+
 def without_run_bit(path: str) -> Callable[[Path], None]:
     return lambda root: (root / path.lstrip("/")).chmod(0o644)
+
+
+def mute(root: Path) -> None:
+    """Give the image Python 3.14, and an agent that has not learned to fork there."""
+    status = root / "var/lib/dpkg/status"
+    status.write_text(
+        f"{status.read_text()}\nPackage: python3\nStatus: install ok installed\nVersion: 3.14.0-1\n"
+    )
+    (root / f"{made.SITE}/octavia/cmd/agent.py".lstrip("/")).write_text("import multiprocessing\n")
 
 
 CERTS = "var-lib-octavia-certs.mount"
@@ -109,6 +122,7 @@ SPOILT = [
         remove(f"{UNITS}/amphora-agent.service.wants/{CERTS}"),
         "does not want",
     ),
+    ("agent-known-defects", mute, "18.0.1 or newer"),
     ("agent-log-rotation", remove("/etc/logrotate.d/amphora-agent"), "amphora-agent.log"),
     ("haproxy-installed", remove("/usr/sbin/haproxy"), "/usr/sbin/haproxy"),
     ("haproxy-installed", without_run_bit("/usr/sbin/haproxy"), "not an executable"),
@@ -144,6 +158,16 @@ SPOILT = [
     ),
     ("agent-scripts", remove("/usr/local/bin/lvs-masquerade.sh"), "lvs-masquerade.sh"),
     ("agent-scripts", without_run_bit("/var/lib/octavia/ping-wrapper.sh"), "ping-wrapper.sh"),
+    # As the umask of a hardened host leaves them: root may, HAProxy may not.
+    ("agent-scripts", mode("/var/lib/octavia/ping-wrapper.sh", 0o700), "nobody may not run"),
+    ("agent-scripts", mode("/var/lib/octavia/ping-wrapper.sh", 0o711), "(mode 0711)"),
+    (
+        "agent-scripts",
+        mode("/var/lib/octavia", 0o700),
+        "not enter /var/lib/octavia (mode 0700)",
+    ),
+    ("agent-scripts", mode("/var", 0o750), "nobody may not enter /var (mode 0750)"),
+    ("agent-scripts", write("/etc/passwd", "root:x:0:0::/root:/bin/bash\n"), "no user nobody"),
     (
         "agent-scripts",
         write(
@@ -173,6 +197,29 @@ SPOILT = [
     ),
     ("cloud-init-datasource", write("/etc/cloud/cloud-init.disabled", ""), "switches"),
     ("cloud-init-datasource", link(f"{UNITS}/cloud-init.service", "/dev/null"), "masked"),
+    ("cloud-init-datasource", link(f"{UNITS}/cloud-init-main.service", "/dev/null"), "masked"),
+    ("cloud-init-datasource", link(f"{UNITS}/cloud-init-network.service", "/dev/null"), "masked"),
+    ("cloud-init-datasource", link(f"{UNITS}/cloud-config.service", "/dev/null"), "masked"),
+    ("cloud-init-datasource", link(f"{UNITS}/cloud-init.target", "/dev/null"), "masked"),
+    (
+        "cloud-init-datasource",
+        write("/etc/cloud/ds-identify.cfg", "policy: disabled\n"),
+        "ds-identify.cfg switches cloud-init off",
+    ),
+    (
+        "cloud-init-datasource",
+        write("/etc/cloud/cloud.cfg.d/99-installer.cfg", "network: {config: disabled}\n"),
+        "networks off",
+    ),
+    ("agent-calls", remove("/usr/bin/nc"), "nc (called by udp_check.sh)"),
+    (
+        "agent-calls",
+        write(
+            f"{made.SITE}/octavia/amphorae/backends/agent/api_server/templates/x.systemd.j2",
+            "ExecStart=-/sbin/ip netns exec {{ amphora_nsname }} join-all\n",
+        ),
+        "join-all",
+    ),
     (
         "no-default-interfaces",
         write("/etc/netplan/50-cloud-init.yaml", "network:\n  ethernets: {eth0: {dhcp4: true}}\n"),
@@ -184,7 +231,7 @@ SPOILT = [
         "interfaces",
     ),
     ("resolver", write("/etc/resolv.conf", "nameserver 8.8.8.8\n"), "8.8.8.8"),
-    ("resolver", link("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"), "leads nowhere"),
+    ("resolver", link("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"), "dangling link"),
     ("resolver", write("/etc/nsswitch.conf", "hosts: files dns\n"), "dns"),
     (
         "network-wait-online",
@@ -224,8 +271,41 @@ SPOILT = [
     ("no-build-leftovers", write("/tmp/ca.crt", "x"), "/tmp/ca.crt"),
     ("no-build-leftovers", write("/root/.cache/uv/CACHEDIR.TAG", "x"), "uv"),
     ("no-build-leftovers", write("/usr/sbin/policy-rc.d", "exit 101\n"), "policy-rc.d"),
+    *(
+        ("no-credentials", write(path, text), saying)
+        for path, text, saying in (
+            ("/var/lib/ubuntu-advantage/machine-token.json", "{}", "Ubuntu Pro"),
+            ("/var/lib/ubuntu-advantage/private/machine-token.json", "{}", "Ubuntu Pro"),
+            ("/etc/cloud/cloud.cfg.d/pro.cfg", "ubuntu_advantage:\n  token: C1\n", "pro.cfg"),
+            ("/etc/cloud/cloud.cfg.d/pro.cfg", "ubuntu_pro: \n  token: 'C1'\n", "pro.cfg"),
+            ("/etc/apt/auth.conf", "machine a.b login u password p\n", "auth.conf (password)"),
+            ("/etc/apt/auth.conf.d/90ubuntu-advantage", "machine a\nlogin u\npassword p\n", "90"),
+            ("/etc/apt/sources.list", "deb https://u:p@archive/ noble main\n", "sources.list"),
+            ("/etc/apt/sources.list.d/a.sources", "URIs: https://t0ken@archive/\n", "a.sources"),
+            ("/etc/apt/mirrors/own.list", "https://u:p@archive/\n", "own.list"),
+            ("/etc/apt/apt.conf.d/10tls", 'Acquire::https::SslKey "/etc/key";\n', "10tls"),
+        )
+    ),
     ("architecture", write("/var/lib/dpkg/status", "Package: dpkg\n"), "unknown"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/etc/apt/auth.conf", "# machine a login u password p\n"),
+        ("/etc/apt/auth.conf.d/empty.conf", ""),
+        ("/etc/cloud/cloud.cfg", "ubuntu_pro:\n  features: {}\n"),
+        ("/etc/cloud/cloud.cfg.d/own.cfg", "reporting:\n  hub: {token: x}\n"),
+        ("/etc/apt/sources.list", "deb [signed-by=/usr/share/k.gpg] http://a/debian/ noble main\n"),
+        ("/var/lib/ubuntu-advantage/apt-esm/etc/apt/sources.list", "deb https://esm a main\n"),
+        ("/etc/apt/apt.conf.d/10tls", '// Acquire::https::SslKey "/etc/key";\n'),
+    ],
+)
+def test_what_is_no_secret_is_no_credential(path: str, text: str, tmp_path: Path) -> None:
+    made.make(tmp_path)
+    made.write(tmp_path, path, text)
+    assert outcome("no-credentials", tmp_path)[0] is Outcome.PASSED
 
 
 @pytest.mark.parametrize(

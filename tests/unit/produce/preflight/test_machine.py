@@ -5,24 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from retrofit.config import BuildSettings, PathSettings
-from retrofit.dib import preflight
-from retrofit.dib.preflight import (
-    Place,
-    check_loop_devices,
-    check_room,
-    require_machine,
-    require_runnable,
-)
 from retrofit.errors import BuildError
-from retrofit.memory import Memory
-
-MIB = 1 << 20
-GIB = 1 << 30
+from retrofit.produce.preflight import machine
+from retrofit.produce.preflight.machine import check_loop_devices, require_runnable
 
 FOREIGN = "aarch64" if platform.machine() != "aarch64" else "x86_64"
 REGISTERED = """\
@@ -36,7 +24,7 @@ magic 7f454c46
 
 @pytest.fixture
 def binfmt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(preflight, "BINFMT", tmp_path)
+    monkeypatch.setattr(machine, "BINFMT", tmp_path)
     return tmp_path
 
 
@@ -79,96 +67,14 @@ def test_knows_what_qemu_calls_32_bit_arm(binfmt: Path) -> None:
 
 
 def test_this_machine_without_an_emulator_refuses_a_foreign_architecture() -> None:
-    if not list(preflight.BINFMT.glob("qemu-*")):
+    if not list(machine.BINFMT.glob("qemu-*")):
         with pytest.raises(BuildError):
             require_runnable(FOREIGN)
 
 
-def disk(monkeypatch: pytest.MonkeyPatch, **facts: int) -> None:
-    known = {"f_bavail": 100, "f_frsize": MIB, "f_files": 5000, "f_favail": 4000}
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**{**known, **facts}))
-
-
-def place(path: Path, needed: int, name: str = "work") -> Place:
-    return Place(setting=f"paths.{name}", path=path, needed=needed)
-
-
-def test_places_on_one_filesystem_need_room_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk(monkeypatch)
-    work, logs = tmp_path / "not" / "made" / "yet", tmp_path
-    check_room([place(work, 60 * MIB), place(logs, 40 * MIB, "logs")])
-    with pytest.raises(BuildError, match="has 100 MiB free, and this build needs 101 MiB") as told:
-        check_room([place(work, 61 * MIB), place(logs, 40 * MIB, "logs")])
-    assert "paths.work and paths.logs" in (told.value.hint or "")
-    # Another filesystem, whose hundred free blocks count for itself.
-    check_room([place(work, 61 * MIB), place(Path("/dev/shm"), 40 * MIB, "logs")])
-
-
-def test_space_alone_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk(monkeypatch, f_favail=999)
-    message = "has room for 999 more files, and a run makes 1000"
-    with pytest.raises(BuildError, match=message):
-        check_room([place(tmp_path, MIB)])
-    disk(monkeypatch)
-    # A filesystem on which nobody makes a file, whatever it says of its space.
-    with pytest.raises(BuildError, match=r"/proc cannot be written to: ") as told:
-        check_room([place(tmp_path, MIB), place(Path("/proc/nowhere"), MIB, "logs")])
-    assert "paths.logs" in (told.value.hint or "")
-
-
-def test_a_filesystem_that_counts_no_files_has_room_for_any(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk(monkeypatch, f_files=0, f_favail=0)
-    check_room([place(tmp_path, MIB)])
-
-
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, free: int, memory: int) -> None:
-    disk(monkeypatch, f_bavail=free // MIB)
-    monkeypatch.setattr(preflight, "check_abilities", lambda _: None)
-    here = Memory(total=memory, available=memory)
-    monkeypatch.setattr(preflight, "memory", lambda: here)
-    paths = {name: tmp_path / name for name in ("state", "cache", "work", "logs")}
-    require_machine(
-        platform.machine(),
-        source=GIB,
-        settings=BuildSettings(),
-        paths=PathSettings(**paths),
-    )
-
-
-def test_room_is_asked_for_source_and_build_and_everything_that_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The source's file, its raw copy, what the build adds, the result: 1 + 1 + 3 + 2 GiB.
-    kept = preflight.DOWNLOADS + 2 * preflight.LITTLE
-    ask(tmp_path, monkeypatch, free=7 * GIB + kept, memory=64 * GIB)
-    with pytest.raises(BuildError, match=r"this build needs 7\.1 GiB") as told:
-        ask(tmp_path, monkeypatch, free=7 * GIB + kept - MIB, memory=64 * GIB)
-    for name in ("work", "cache", "logs", "state"):
-        assert f"paths.{name}" in (told.value.hint or "")
-
-
-def test_without_memory_to_build_in_the_tree_needs_room_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(BuildError, match=r"has 8\.0 GiB free, and this build needs 11\.1 GiB"):
-        ask(tmp_path, monkeypatch, free=8 * GIB, memory=2 * GIB)
-    ask(tmp_path, monkeypatch, free=12 * GIB, memory=2 * GIB)
-    with pytest.raises(BuildError, match="1023 MiB of memory is available"):
-        ask(tmp_path, monkeypatch, free=12 * GIB, memory=GIB - MIB)
-
-
 class TestLoopDevices:
-    def test_of_this_machine_are_enough(self) -> None:
-        if not preflight.LOOP_CONTROL.exists():
-            pytest.skip("this machine has no loop devices")
-        check_loop_devices()
-
     def test_need_the_kernels_module(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(preflight, "LOOP_CONTROL", tmp_path / "loop-control")
+        monkeypatch.setattr(machine, "LOOP_CONTROL", tmp_path / "loop-control")
         with pytest.raises(BuildError, match="loop-control is missing") as told:
             check_loop_devices()
         assert "modprobe loop" in (told.value.hint or "")
@@ -176,14 +82,14 @@ class TestLoopDevices:
     def test_need_a_kernel_that_gives_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(preflight, "LOOP_CONTROL", tmp_path)
+        monkeypatch.setattr(machine, "LOOP_CONTROL", tmp_path)
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        with pytest.raises(BuildError, match="no loop device can be had here"):
+        with pytest.raises(BuildError, match="cannot get a loop device here"):
             check_loop_devices()
 
     def test_need_their_nodes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(preflight, "LOOP_CONTROL", tmp_path)
-        monkeypatch.setattr(preflight, "_free_loop_device", lambda: tmp_path / "loop9")
+        monkeypatch.setattr(machine, "LOOP_CONTROL", tmp_path)
+        monkeypatch.setattr(machine, "_free_loop_device", lambda: tmp_path / "loop9")
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         with pytest.raises(BuildError, match=r"loop9") as told:
             check_loop_devices()
@@ -193,14 +99,30 @@ class TestLoopDevices:
     def test_must_be_enough_where_no_nodes_are_made(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, enough: bool
     ) -> None:
-        monkeypatch.setattr(preflight, "LOOP_CONTROL", tmp_path)
-        monkeypatch.setattr(preflight, "_free_loop_device", lambda: Path(os.devnull))
-        monkeypatch.setattr(preflight, "_kernel_makes_nodes", lambda: False)
+        monkeypatch.setattr(machine, "LOOP_CONTROL", tmp_path)
+        monkeypatch.setattr(machine, "_free_loop_device", lambda: Path(os.devnull))
+        monkeypatch.setattr(machine, "_kernel_makes_nodes", lambda: False)
         nodes = [Path(f"/dev/loop{number}") for number in range(5)]
         monkeypatch.setattr(Path, "glob", lambda *_: iter(nodes))
-        monkeypatch.setattr(preflight, "_is_free", lambda node: node in nodes[:free])
+        monkeypatch.setattr(machine, "_is_free", lambda node: node in nodes[:free])
         if enough:
             check_loop_devices()
             return
         with pytest.raises(BuildError, match="2 loop devices are free here, and a build needs 3"):
             check_loop_devices()
+
+
+def test_missing_tools_are_named_with_their_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk-image-create").touch()
+    monkeypatch.setattr(machine, "SYSTEM_PATH", str(tmp_path))
+    with pytest.raises(BuildError, match=r"cannot build without qemu-img, mkfs\.ext4") as caught:
+        machine.check_tools(tmp_path)
+    assert "apt-get install" in (caught.value.hint or "")
+    assert "qemu-utils" in (caught.value.hint or "")
+
+
+def test_missing_disk_image_create_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="no disk-image-create in"):
+        machine.check_tools(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,34 +13,43 @@ import pytest
 
 from retrofit.config import VerifySettings
 from retrofit.errors import VerifyError
-from retrofit.memory import Memory
-from retrofit.verify import preflight
-from retrofit.verify.preflight import require_verifiable
+from retrofit.produce.preflight import verification
+from retrofit.produce.preflight.verification import require_verifiable
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A machine that has everything; tests take away from it."""
-    has: dict[str, Any] = {"missing": set(), "memory": 4096, "network": True}
+    has: dict[str, Any] = {
+        "missing": set(), "network": True, "ipv6": True, "raw": True
+    }  # fmt: skip
+
+    class Inside:
+        """A network namespace that opens what the machine may open."""
+
+        @property
+        def ipv6(self) -> bool:
+            return bool(has["ipv6"])
+
+        def open_socket(self, *_: object, **__: object) -> io.BytesIO:
+            if not has["raw"]:
+                raise PermissionError(errno.EPERM, "Operation not permitted")
+            return io.BytesIO()
 
     @contextmanager
-    def isolated() -> Iterator[None]:
+    def isolated() -> Iterator[Inside]:
         if not has["network"]:
             raise VerifyError("cannot make a network of the test's own")
-        yield
-
-    def memory() -> Memory:
-        return Memory(total=8 << 30, available=has["memory"] << 20)
+        yield Inside()
 
     def which(tool: str) -> str | None:
         return None if tool in has["missing"] else f"/usr/bin/{tool}"
 
     (tmp_path / "kvm").touch()
-    monkeypatch.setattr(preflight.shutil, "which", which)
-    monkeypatch.setattr(preflight, "isolated", isolated)
-    monkeypatch.setattr(preflight, "memory", memory)
-    monkeypatch.setattr(preflight, "KVM", tmp_path / "kvm")
-    monkeypatch.setattr(preflight, "find_firmware", lambda _: None)
+    monkeypatch.setattr(verification.shutil, "which", which)
+    monkeypatch.setattr(verification, "isolated", isolated)
+    monkeypatch.setattr(verification, "KVM", tmp_path / "kvm")
+    monkeypatch.setattr(verification, "find_firmware", lambda _: None)
     return has
 
 
@@ -67,19 +78,12 @@ def test_a_missing_tool_is_named_with_its_package(
     assert f"apt-get install {package};" in (told.value.hint or "")
 
 
-def test_looking_inside_needs_neither_qemu_nor_memory_nor_network(machine: dict[str, Any]) -> None:
-    machine.update(missing={"qemu-system-x86_64", "xorriso"}, memory=1, network=False)
+def test_looking_inside_needs_neither_qemu_nor_network(machine: dict[str, Any]) -> None:
+    machine.update(missing={"qemu-system-x86_64", "xorriso"}, network=False)
     require_verifiable(VerifySettings(level="offline"), "riscv64")
     machine["missing"] = {"mount"}
     with pytest.raises(VerifyError, match="cannot verify without mount"):
         require_verifiable(VerifySettings(level="offline"), "x86_64")
-
-
-def test_the_machine_of_the_trial_must_fit_into_memory(machine: dict[str, Any]) -> None:
-    machine["memory"] = 1279
-    with pytest.raises(VerifyError, match=r"1279 MiB of memory is available.* needs 1280 MiB"):
-        require_verifiable(VerifySettings(memory=1024), "x86_64")
-    require_verifiable(VerifySettings(memory=1023), "x86_64")
 
 
 def test_what_is_asked_for_must_be_there(
@@ -104,9 +108,31 @@ def test_firmware_is_looked_for_where_it_is_needed(
     def missing(_platform: object) -> None:
         raise VerifyError("no UEFI firmware")
 
-    monkeypatch.setattr(preflight, "find_firmware", missing)
+    monkeypatch.setattr(verification, "find_firmware", missing)
     require_verifiable(VerifySettings(), "x86_64")
     for settings, architecture in ((VerifySettings(firmware="uefi"), "x86_64"),
                                    (VerifySettings(), "aarch64")):  # fmt: skip
         with pytest.raises(VerifyError, match="no UEFI firmware"):
             require_verifiable(settings, architecture)
+
+
+FULL = VerifySettings(level="full")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "message", "way_out"),
+    [
+        ("raw", "raw sockets cannot be opened", "--cap-add NET_RAW"),
+        ("raw", "raw sockets cannot be opened", "retrofit-scheduler install"),
+        ("ipv6", "this kernel has no IPv6", "verify.level = boot"),
+    ],
+)
+def test_a_machine_that_lacks_something_for_a_check_is_refused_with_the_option(
+    machine: dict[str, Any], lacks: str, message: str, way_out: str
+) -> None:
+    require_verifiable(FULL, "x86_64")
+    machine[lacks] = False
+    require_verifiable(VerifySettings(level="boot"), "x86_64")
+    with pytest.raises(VerifyError, match=message) as refused:
+        require_verifiable(FULL, "x86_64")
+    assert way_out in (refused.value.hint or "")

@@ -1,0 +1,1 @@
+"""From a source image and a recipe to an amphora image file, by diskimage-builder."""

@@ -1,0 +1,1 @@
+"""What amphorae run on, and in which order to move them; pure."""

@@ -1,0 +1,1 @@
+"""Read Glance, Octavia, mirrors and our own records; nothing is changed."""

@@ -1,0 +1,1 @@
+"""What runs leave behind on this machine: reports, logs, history, failures, pauses."""

@@ -1,0 +1,1 @@
+"""The choice of a source image, and the trust in its bytes; pure."""

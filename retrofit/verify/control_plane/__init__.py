@@ -1,0 +1,1 @@
+"""The image against the control plane that it will meet."""

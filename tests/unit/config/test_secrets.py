@@ -1,0 +1,58 @@
+"""No credential of a setting is in a message or in what is shown of the settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from retrofit.config.file import parse
+from retrofit.config.secrets import credentials_in, masked
+from retrofit.errors import ConfigError
+from retrofit.redaction import MASK, redacted
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text.encode(), None)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[rollover.guard]\nprometheus = "https://anna:va/dent1x@h.test"\n',
+        '[rollover.guard]\nprometheus = "anna:va/dent2x@h.test"\n',
+        '[rollover.guard]\nprometheus = ["https://anna:va/dent3x@h.test"]\n',
+        '[target.a.rollover.guard]\nprometheus = "https://anna:va/dent4x@h.test"\n',
+        '[freshness]\nadvisories = ["ftp://anna:va/dent5x@h.test"]\n',
+        '[freshness]\nadvisories = ["anna:va/dent6x@h.test/feed"]\n',
+        '[freshness]\nadvisories = "https://anna:va/dent7x@h.test"\n',
+        '[build]\nppas = "https://anna:va/dent8x@h.test/ubuntu"\n',
+        '[source]\nseries = "https://anna:va/dent9x@h.test"\n',
+    ],
+)
+def test_a_refused_value_is_not_repeated_where_it_may_hold_a_password(text: str) -> None:
+    message = refused(text)
+    assert "cannot be used" in message
+    assert not any(part in message for part in ("dent", "va/", "anna"))
+
+
+def test_what_holds_no_password_is_repeated() -> None:
+    assert "(got 'ftp://h.test')" in refused('[rollover.guard]\nprometheus = "ftp://h.test"\n')
+    message = refused('[source]\nseries = "noble"\n')
+    assert """a list is expected, such as ["noble"] (got 'noble')""" in message
+    message = refused('[freshness]\nadvisories = ["feeds/osv"]\n')
+    assert "freshness.advisories.0: neither an absolute path nor an address" in message
+
+
+def test_the_credentials_of_advisories_are_remembered_and_those_alone() -> None:
+    settings = parse(
+        b'[freshness]\nadvisories = ["https://bert:n0tH1ng/else@h.test/osv?token=s0sEcret",'
+        b' "/srv/osv@2026/lists"]\n',
+        None,
+    )
+    assert redacted("cannot open n0tH1ng/else, s0sEcret") == f"cannot open {MASK}, {MASK}"
+    assert redacted("cannot open /srv/osv@2026/lists") == "cannot open /srv/osv@2026/lists"
+    shown = masked(settings.model_dump(mode="json"))["targets"][0]["freshness"]["advisories"]
+    assert shown == [f"https://{MASK}@h.test/osv?token={MASK}", "/srv/osv@2026/lists"]
+    of_a_target = {"target": {"a": {"freshness": {"advisories": ["https://u:zw1ebeln@h.test"]}}}}
+    assert "zw1ebeln" in list(credentials_in(of_a_target))

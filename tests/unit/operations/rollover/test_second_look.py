@@ -1,0 +1,93 @@
+"""A rollover that looks at everything again knows as much as at its beginning."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retrofit.fleet.rollover.record import record_on
+from retrofit.operations import rollover
+from tests.unit.images import NOW
+from tests.unit.images import amphora as image
+from tests.unit.operations.rollover.memory import (
+    DAY,
+    PROMOTED,
+    RECENT,
+    MemoryCloud,
+    lacking,
+    memory_cloud,
+    promoted_at,
+)
+
+YOUNG = image(7, age_hours=9 * 24, properties=promoted_at(8))
+"""An older image that lacks nothing."""
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryCloud:
+    """Two load balancers that are due for a security fix alone."""
+    made = memory_cloud(monkeypatch, tmp_path)
+    made.add("a", RECENT)
+    made.add("b", RECENT)
+    made.archive[RECENT.id] = lacking(RECENT, "openssl")
+    return made
+
+
+def test_what_lacks_a_fix_is_moved_after_another_image_was_selected_for_a_moment(
+    cloud: MemoryCloud,
+) -> None:
+    cloud.selected = [RECENT]
+    _, report = cloud.roll()
+    assert cloud.observed == 2
+    assert (report.outcome, cloud.asked) == ("rolled_over", ["a", "b"])
+    assert cloud.on("b") == {PROMOTED.id}
+
+
+def test_what_lacks_a_fix_is_moved_after_a_promotion_in_the_middle(cloud: MemoryCloud) -> None:
+    newer = image(10, tagged=True, age_hours=1, properties=promoted_at(0))
+
+    def end_on_newer() -> None:
+        cloud.promote(newer)
+        cloud.amphorae["a"] = tuple(
+            replace(each, id=f"{each.id}+", image_id=newer.id, created_at=NOW)
+            for each in cloud.amphorae["a"]
+        )
+
+    cloud.meet["a"] = end_on_newer
+    _, report = cloud.roll()
+    assert (report.outcome, cloud.asked) == ("rolled_over", ["a", "b"])
+    assert cloud.on("b") == {newer.id}
+
+
+def test_resume_has_seen_the_error_of_what_is_due_for_a_fix(
+    cloud: MemoryCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollover, "_lock", lambda *_: nullcontext())
+    cloud.change("a", provisioning_status="ERROR", updated_at=NOW - DAY)
+    rollover.resume_rollover(cloud.target, cloud.settings)
+    record = record_on(cloud.images[PROMOTED.id])
+    assert record is not None
+    assert list(record.acknowledged) == ["a"]
+    assert cloud.observed == 1
+    _, report = cloud.roll()
+    assert (report.outcome, sorted(cloud.asked)) == ("rolled_over", ["a", "b"])
+
+
+def test_a_canary_that_fails_halts_though_it_was_due_as_the_first_to_try_alone(
+    cloud: MemoryCloud,
+) -> None:
+    cloud.images[YOUNG.id] = YOUNG
+    cloud.add("c", YOUNG)
+    rules = cloud.target.rollover.model_copy(update={"canaries": ("c",)})
+    cloud.target = cloud.target.model_copy(update={"rollover": rules})
+    site = cloud.site()
+    situation = site.observe()
+    (canary,) = (each for each in situation.candidates if each.canary)
+    assert (canary.due, canary.doubt) == ("the first to try the image", None)
+    cloud.change("c", provisioning_status="ERROR", updated_at=NOW)
+    (canary,) = (each for each in site.judged(situation, canary).candidates if each.canary)
+    assert canary.doubt is not None
+    assert "c is in ERROR" in canary.doubt.reason

@@ -407,7 +407,7 @@ class SlowClients:
         self, where: tuple[str, int], begin: bytes, go_on: Callable[[socket.socket], object]
     ) -> None:
         self.where, self.begin, self.go_on = where, begin, go_on
-        self.opened = self.closed = 0
+        self.opened = 0
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._one, daemon=True) for _ in range(100)]
 
@@ -418,7 +418,6 @@ class SlowClients:
                 connection.sendall(self.begin)
                 while not self._ended.wait(PACE):
                     self.go_on(connection)
-            self.closed += 1
             # Not all at the same moment: that is another attack.
             self._ended.wait(PACE * random.uniform(1, 5))  # noqa: S311  (not for secrets)
 
@@ -439,7 +438,11 @@ PACE = 0.8
 
 @pytest.mark.parametrize("kind", ["send", "read"])
 def test_a_hundred_slow_clients_keep_nobody_from_probes_and_metrics(
-    tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path,
+    logs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
 ) -> None:
     monkeypatch.setattr("scheduler.web.connections.HEAD_SECONDS", HEAD_SECONDS / 10)
     log = logs / "verify.log"
@@ -461,7 +464,9 @@ def test_a_hundred_slow_clients_keep_nobody_from_probes_and_metrics(
                 assert client.ask(path)[0].status in {200, 503}
                 times.append(time.monotonic() - asked)
             time.sleep(0.1)
-        assert clients.closed > 0
+    # Not what the clients see: one that reads a byte now and then has minutes to read yet of what
+    # was sent to it before it was closed.
+    assert "too many connections" in capsys.readouterr().out
     print(f"slow {kind}: median {sorted(times)[len(times) // 2]:.3f} s, longest {max(times):.3f} s")
     assert max(times) < 5
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -227,6 +228,8 @@ def reports_of(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _publish(world: World, number: str, *names: str) -> None:
+    # Glance's times are whole seconds: of two images of one, an id decides which is the newer.
+    time.sleep(1.0)
     for report in reports_of(world.machine.give(*run(*names))):
         assert report["outcome"] == "published"
         world.ids[f"{report['target']} {number}"] = report["image_id"]

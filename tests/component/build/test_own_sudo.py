@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from retrofit.build.handover import SUDO
+from tests.component.elements.element_scripts import required
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEPT_BY_SUDO = frozenset(
@@ -114,7 +115,7 @@ def test_an_option_that_it_does_not_know_is_the_installed_sudos(
 
 
 def test_shellcheck_is_content() -> None:
-    found = shutil.which("shellcheck")
-    assert found, "shellcheck is needed by this test"
-    ended = subprocess.run([found, SUDO], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [required("shellcheck"), SUDO], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stdout

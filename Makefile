@@ -68,7 +68,7 @@ test: setup old-release lint docs ## The whole test suite but the slow matrix
 
 .PHONY: test-all
 test-all: setup setup-all old-release lint docs ## The full matrix: layouts, agent sources, firmware
-	$(SUDO) env HISTORIES=10000 CONFIGURATIONS=10000 $(PYTEST)
+	$(SUDO) env HISTORIES=10000 CONFIGURATIONS=10000 LOAD_BALANCERS=200 $(PYTEST)
 
 .PHONY: lint
 lint: lint-style lint-types lint-imports lint-shell ## Style, types, imports, shell

@@ -30,6 +30,9 @@ SERIES_RELEASES: Mapping[str, str] = {
 }
 """Ubuntu LTS series -> release number, as product names and `os_version` carry it."""
 
+RELEASE_SERIES: Mapping[str, str] = {release: name for name, release in SERIES_RELEASES.items()}
+"""The same from release numbers to series."""
+
 
 UNFINISHED = frozenset({"queued", "saving", "uploading", "importing"})
 """Glance's states of an image whose bytes are not complete yet."""
@@ -236,7 +239,7 @@ class Amphora:
 
     `status` and `role` are Octavia's own words (`ALLOCATED`, `BOOTING`; `STANDALONE`, `MASTER`,
     `BACKUP`). `image_id` is None while it boots, `load_balancer_id` for one without a load
-    balancer.
+    balancer; `compute_id` is that of its server in Nova.
     """
 
     id: str
@@ -245,6 +248,7 @@ class Amphora:
     image_id: str | None = None
     load_balancer_id: str | None = None
     role: str | None = None
+    compute_id: str | None = None
 
     @property
     def is_starting(self) -> bool:
@@ -272,6 +276,7 @@ class LoadBalancer:
     updated_at: datetime | None = None
     has_listeners: bool = False
     vip_subnet_id: str | None = None
+    vip_network_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

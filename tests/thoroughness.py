@@ -17,3 +17,5 @@ FIRST_HISTORY = random.SystemRandom().randrange(10**9) if THOROUGH else 0
 """The seed of the first; the others follow it."""
 CONFIGURATIONS = int(os.environ.get("CONFIGURATIONS", "500"))
 """How many random configurations tests/model tries."""
+LOAD_BALANCERS = int(os.environ.get("LOAD_BALANCERS", "20"))
+"""How many load balancers a bad night of rollovers has."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from retrofit.archive.agent import normalised
 from retrofit.archive.offer import Update, UpdateKind
 from retrofit.archive.versions import debian_order
 
@@ -129,7 +129,7 @@ def _texts(values: Any) -> Iterator[str]:
 
 def _concerns(update: Update, ecosystem: str, name: str, release: Release) -> bool:
     if update.kind is UpdateKind.AGENT:
-        return ecosystem == INDEX and normalised(name) == update.package
+        return ecosystem == INDEX and canonicalize_name(name) == update.package
     return release.is_of(ecosystem) and name == update.source
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from retrofit.archive.evidence import AGENT, Evidence
@@ -59,18 +60,15 @@ def _read(text: str) -> Iterator[Distribution]:
         if len(row) == 5 and COMMIT.fullmatch(row[4]) is None:
             continue
         url, ref, commit = row[2:] or ("", "", "")
-        yield Distribution(name=normalised(row[0]), version=row[1], url=url, ref=ref, commit=commit)
-
-
-def normalised(name: str) -> str:
-    """Return a distribution's name as indexes and advisories compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+        yield Distribution(
+            name=canonicalize_name(row[0]), version=row[1], url=url, ref=ref, commit=commit
+        )
 
 
 def resolved(answer: str) -> dict[str, str]:
     """Return the versions that `uv pip compile` prints, by normalised name."""
     found = re.findall(r"(?m)^([A-Za-z0-9._-]+)==([^\s;\\]+)", answer)
-    return {normalised(name): version for name, version in found}
+    return {canonicalize_name(name): version for name, version in found}
 
 
 def newer(installed: Iterable[Distribution], available: Mapping[str, str]) -> tuple[Update, ...]:

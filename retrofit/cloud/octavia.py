@@ -23,7 +23,7 @@ from retrofit.cloud.octavia_errors import (
 )
 from retrofit.cloud.octavia_rows import as_amphora, as_load_balancer, image_tag
 from retrofit.cloud.requests import Requests, impatient
-from retrofit.config import Target
+from retrofit.config import CloudSettings, Target
 from retrofit.control_plane.releases import ControlPlane, from_api
 from retrofit.control_plane.uses import kinds_in_use
 from retrofit.errors import ConfigError
@@ -36,6 +36,7 @@ __all__ = [
     "fleet",
     "kinds_of_load_balancers",
     "mismatches",
+    "octavia_cloud",
     "usage",
 ]
 
@@ -78,9 +79,7 @@ class Octavia:
         Raises ConfigError for a cloud that is not configured, CloudError for one that cannot be
         reached, refuses the credentials, or has no load balancing service in the region.
         """
-        settings = target.cloud
-        if target.octavia.cloud is not None:
-            settings = settings.model_copy(update={"name": target.octavia.cloud})
+        settings = octavia_cloud(target)
         region = cloud_region(settings)
         session = region.get_session()
         session.timeout = settings.timeout
@@ -217,6 +216,13 @@ class Octavia:
         response = self._proxy.get(path, params=marker)
         sdk_exc.raise_from_response(response)
         return response.json()
+
+
+def octavia_cloud(target: Target) -> CloudSettings:
+    """Return the cloud and the user that Octavia is asked as: `octavia.cloud`, else [cloud]."""
+    if target.octavia.cloud is None:
+        return target.cloud
+    return target.cloud.model_copy(update={"name": target.octavia.cloud})
 
 
 def usage(target: Target) -> Usage:

@@ -23,6 +23,7 @@ def as_amphora(row: Mapping[str, Any]) -> Amphora:
         image_id=row.get("image_id") or None,
         load_balancer_id=row.get("loadbalancer_id") or None,
         role=row.get("role") or None,
+        compute_id=row.get("compute_id") or None,
     )
 
 
@@ -42,6 +43,7 @@ def as_load_balancer(row: Mapping[str, Any]) -> LoadBalancer:
         updated_at=_moment(row.get("updated_at") or row.get("created_at")),
         has_listeners=bool(row.get("listeners")),
         vip_subnet_id=row.get("vip_subnet_id") or None,
+        vip_network_id=row.get("vip_network_id") or None,
     )
 
 

@@ -142,6 +142,12 @@ class RolloverSettings(Section):
     exclude: SelectionSettings = Field(
         default_factory=SelectionSettings, description="Leave these load balancers alone."
     )
+    check_capacity: Flag = Field(
+        True,
+        description="Whether Nova and Neutron are asked before each failover for quota, free"
+        " addresses and, with anti-affinity, hypervisors. Without room it waits. What the user of"
+        " `octavia.cloud` may not ask for is no obstacle, and noted in the report.",
+    )
     guard: GuardSettings = Field(
         default_factory=GuardSettings, description="What has to be quiet before each failover."
     )

@@ -148,15 +148,7 @@ def stale_load_balancers(
     known = {each.id: each for each in observed.fleet.load_balancers}
     return sorted(
         (
-            Stale(
-                load_balancer=known[load_balancer_id],
-                amphorae=amphorae,
-                oldest=min(observed.made(each.image_id) for each in amphorae if each.image_id),
-                breaks=(
-                    *broken_kinds(observed, promoted, load_balancer_id),
-                    *(each.kind for each in lacking(observed, promoted, load_balancer_id)),
-                ),
-            )
+            stale_of(observed, promoted, known[load_balancer_id], amphorae)
             for load_balancer_id, amphorae in by_load_balancer(observed.fleet).items()
             if load_balancer_id in known
             and any(
@@ -166,6 +158,24 @@ def stale_load_balancers(
             )
         ),
         key=lambda stale: stale.order,
+    )
+
+
+def stale_of(
+    observed: FleetObservation,
+    promoted: Image,
+    load_balancer: LoadBalancer,
+    amphorae: tuple[Amphora, ...],
+) -> Stale:
+    """Return a load balancer with what its failover to the promoted image would cost or break."""
+    return Stale(
+        load_balancer=load_balancer,
+        amphorae=amphorae,
+        oldest=min(observed.made(each.image_id) for each in amphorae if each.image_id),
+        breaks=(
+            *broken_kinds(observed, promoted, load_balancer.id),
+            *(each.kind for each in lacking(observed, promoted, load_balancer.id)),
+        ),
     )
 
 

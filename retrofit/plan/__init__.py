@@ -9,7 +9,7 @@ from retrofit.control_plane import agents
 from retrofit.control_plane.forecast import forecast
 from retrofit.control_plane.releases import ControlPlane
 from retrofit.errors import ConfigError, SourceError
-from retrofit.model import SERIES_RELEASES, Image, Source
+from retrofit.model import RELEASE_SERIES, Image, Source
 from retrofit.plan.backoff import FailedBuild, inputs_of
 from retrofit.plan.carry_over import CarryOver, ambiguity, carry_overs
 from retrofit.plan.companions import orphans
@@ -202,8 +202,7 @@ def _forecast(facts: Facts, target: Target, decision: Decision | None) -> list[s
         return []
     if decision is None or not decision.build:
         return []
-    names = {release: name for name, release in SERIES_RELEASES.items()}
-    series = names.get(facts.choice.source.os_version)
+    series = RELEASE_SERIES.get(facts.choice.source.os_version)
     guards = target.octavia.compatibility
     return forecast(
         None if guards.language == "ignore" else facts.control_plane,

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from retrofit.archive.agent import Distribution, written
 from retrofit.verify.packages import (
     PythonDistribution,
-    normalised,
     python_distributions,
     site_packages,
 )
@@ -28,7 +29,7 @@ def _distributions(tree: Tree) -> Iterator[Distribution]:
     for directory in site_packages(tree):
         for name, found in python_distributions(tree, directory).items():
             git = _repository(tree, found)
-            yield Distribution(name=normalised(name), version=found.version, **git)
+            yield Distribution(name=canonicalize_name(name), version=found.version, **git)
 
 
 def _repository(tree: Tree, found: PythonDistribution) -> dict[str, str]:

@@ -235,11 +235,11 @@ def _aged(image: ImageDocument | None, now: datetime) -> PromotedDocument | None
     if image is None:
         return None
     published = source_published(image)
-    aged = image.model_copy(update={"age_days": _days(image.created_at, now)})
+    aged = image.model_copy(update={"age_days": days_between(image.created_at, now)})
     return PromotedDocument(
         **dict(aged),
         source_published_at=published,
-        source_age_days=None if published is None else _days(published, now),
+        source_age_days=None if published is None else days_between(published, now),
     )
 
 
@@ -266,7 +266,3 @@ def _in_force(pause: PauseDocument | None, now: datetime) -> PauseDocument | Non
     """Drop a pause that ended since the cloud was asked."""
     ended = pause is not None and pause.until is not None and pause.until <= now
     return None if ended else pause
-
-
-def _days(then: datetime, now: datetime) -> float:
-    return days_between(then, now)

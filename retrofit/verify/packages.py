@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
+from packaging.utils import canonicalize_name
+
 from retrofit.verify.tree import Tree
 
 VENV = "/opt/amphora-agent-venv"
@@ -68,9 +70,9 @@ def site_packages(tree: Tree) -> list[str]:
 
 def python_distributions(tree: Tree, directory: str) -> dict[str, PythonDistribution]:
     """Read the metadata of what is installed in a directory, by normalised name."""
-    found = {}
+    found: dict[str, PythonDistribution] = {}
     for distribution in _distributions(tree, directory):
-        found[normalised(distribution.name)] = distribution
+        found[canonicalize_name(distribution.name)] = distribution
     return found
 
 
@@ -89,11 +91,6 @@ def _distributions(tree: Tree, directory: str) -> Iterator[PythonDistribution]:
                     directory=path,
                     requires=tuple(metadata.get_all("Requires-Dist") or ()),
                 )
-
-
-def normalised(name: str) -> str:
-    """Return a distribution's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def module_exists(tree: Tree, directory: str, module: str) -> bool:

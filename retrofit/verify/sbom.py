@@ -8,9 +8,9 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot5
 from packageurl import PackageURL
+from packaging.utils import canonicalize_name
 
 from retrofit.verify.offline.rules import Subject
-from retrofit.verify.packages import normalised
 
 FILE = "sbom.cdx.json"
 """Name of the bill of materials among a run's logs."""
@@ -41,7 +41,7 @@ def bill(subject: Subject) -> Bom:
         )
     if subject.build.agent == "pypi":
         for found in subject.distributions.values():
-            name = normalised(found.name)
+            name = canonicalize_name(found.name)
             bom.components.add(
                 Component(
                     name=found.name,

@@ -14,13 +14,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from keystoneauth1 import session
 
-from tests.devcloud import accounts, processes
+from tests.devcloud import accounts, catalog, processes
 from tests.devcloud.places import DevcloudError
 from tests.devcloud.servers import Cloud, environment, gunicorn, wait_until_answering
 
 SETTLE_SECONDS = 180.0
 """How long Octavia may take to build or replace a load balancer."""
 PENDING = "PENDING_"
+TYPE = "load-balancer"
+"""Of its entry in the catalog."""
 
 
 @dataclass(kw_only=True)
@@ -105,28 +107,11 @@ class Octavia:
 
     def register(self, url: str | None = None) -> None:
         """Have the catalog name it, by another URL than its own where one is given."""
-        service = self._keystone("services", service={"name": "octavia", "type": "load-balancer"})
-        for interface in ("public", "internal", "admin"):
-            self._keystone(
-                "endpoints",
-                endpoint={
-                    "service_id": service["id"],
-                    "interface": interface,
-                    "region_id": accounts.REGION,
-                    "url": url or self.url,
-                },
-            )
+        catalog.register(self.admin, self.cloud.keystone_url, TYPE, url or self.url)
 
     def unregister(self) -> None:
-        """Have the catalog name it no more; its endpoints go with the service."""
-        url = f"{self.cloud.keystone_url}/v3/services"
-        for service in self.admin.get(f"{url}?type=load-balancer").json()["services"]:
-            self.admin.delete(f"{url}/{service['id']}")
-
-    def _keystone(self, kind: str, **body: Any) -> Any:
-        url = f"{self.cloud.keystone_url}/v3/{kind}"
-        (made,) = self.admin.post(url, json=body).json().values()
-        return made
+        """Have the catalog name it no more."""
+        catalog.unregister(self.admin, self.cloud.keystone_url, TYPE)
 
     def add(
         self,

@@ -26,14 +26,14 @@ from tests.devcloud.lock_servers import redis
 from tests.devcloud.octavia_api import Octavia
 from tests.integration.harness import TAG, CloudHarness
 from tests.integration.rollover_site import RolloverSite, counted
-from tests.thoroughness import THOROUGH
+from tests.thoroughness import LOAD_BALANCERS
 
-LOAD_BALANCERS = 200 if THOROUGH else 20
 AT_A_TIME = 2
 KILLS = LOAD_BALANCERS // 4
 LEASE = 10
 """Seconds after which another machine takes the lock of one that was killed."""
-MINUTES = 60 if THOROUGH else 6
+MINUTES = 6 + LOAD_BALANCERS // 4
+RETROFIT = ("-m", "retrofit")
 
 
 @dataclass(kw_only=True)
@@ -110,6 +110,7 @@ class Machine:
     """A machine that rolls over again and again, as by its timer, and is killed now and then."""
 
     config: Path
+    program: tuple[str, ...] = RETROFIT
     process: subprocess.Popen[bytes] | None = None
     ended: list[int] = field(default_factory=list)
 
@@ -120,7 +121,7 @@ class Machine:
             return None
         if code is not None:
             self.ended.append(code)
-        words = ["-m", "retrofit", "--config", str(self.config), "rollover", "--yes"]
+        words = [*self.program, "--config", str(self.config), "rollover", "--yes"]
         self.process = subprocess.Popen(
             [sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -135,11 +136,11 @@ class Machine:
 
 
 @contextmanager
-def machines(harness: CloudHarness) -> Iterator[list[Machine]]:
+def machines(harness: CloudHarness, program: tuple[str, ...]) -> Iterator[list[Machine]]:
     found = []
     for name in ("a", "b"):
         harness.machine = name
-        found.append(Machine(config=harness.config))
+        found.append(Machine(config=harness.config, program=program))
     try:
         yield found
     finally:
@@ -197,12 +198,24 @@ def _with_another_tag(site: RolloverSite) -> dict[str, str]:
     return dict(made)
 
 
-@pytest.mark.slow
 def test_two_machines_and_a_bad_night(storm: tuple[RolloverSite, Storm]) -> None:
-    site, weather = storm
+    night(*storm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("safeguard", ["lock", "halt"])
+def test_without_a_safeguard_the_night_goes_wrong(
+    storm: tuple[RolloverSite, Storm], safeguard: str
+) -> None:
+    with pytest.raises(AssertionError, match=r"more at once|after a doubt|twice"):
+        night(*storm, program=("-m", "tests.integration.rollover_without", safeguard))
+
+
+def night(site: RolloverSite, weather: Storm, *, program: tuple[str, ...] = RETROFIT) -> None:
+    """Have two machines roll over until all is moved, and judge what came of it."""
     resumes, kills = 0, 0
     deadline = time.monotonic() + 60 * MINUTES
-    with machines(site.harness) as both:
+    with machines(site.harness, program) as both:
         next_kill = time.monotonic() + weather.chance.uniform(8, 20)
         while time.monotonic() < deadline:
             codes = {each.go_on() for each in both}
@@ -210,7 +223,7 @@ def test_two_machines_and_a_bad_night(storm: tuple[RolloverSite, Storm]) -> None
                 for each in both:
                     if each.process is not None:
                         each.process.wait()
-                assert not weather.after_doubt
+                assert not weather.after_doubt, "failovers after a doubt"
                 _mended(site, weather)
                 _resume(both[0])
                 resumes += 1
@@ -228,9 +241,10 @@ def test_two_machines_and_a_bad_night(storm: tuple[RolloverSite, Storm]) -> None
         f" {weather.most_at_once}, kills {kills}, halts ended {resumes}, runs ended"
         f" {Counter(code for each in both for code in each.ended)}"
     )
+    assert not weather.after_doubt, "failovers after a doubt"
+    assert {key for key in twice if key[0] not in weather.retried} == set(), "moved twice"
+    assert weather.most_at_once <= AT_A_TIME, "more at once"
     assert _is_complete(site, weather)
-    assert {key for key in twice if key[0] not in weather.retried} == set()
-    assert weather.most_at_once <= AT_A_TIME
     assert kills
     assert resumes
 

@@ -31,6 +31,8 @@ def show_schedules(previews: Sequence[RolloverPreview], output: Form | str) -> N
                 "promoted image": document["image_id"],
                 "failovers": len(document["steps"]),
                 "in the end": document["end"],
+                "no room": document["no_room"],
+                "capacity not known": document["capacity_unknown"],
                 "left": [
                     f"{each['name'] or each['id']}: {each['reason']}" for each in document["left"]
                 ],

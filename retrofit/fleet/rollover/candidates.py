@@ -12,9 +12,8 @@ from retrofit.fleet.failover import (
     Failover,
     FleetObservation,
     Stale,
-    broken_kinds,
     by_load_balancer,
-    lacking,
+    stale_of,
 )
 from retrofit.fleet.rollover.record import Record
 from retrofit.model import Amphora, Image, LoadBalancer
@@ -148,15 +147,7 @@ class _Judge:
         *,
         as_canary: bool = False,
     ) -> Candidate:
-        stale = Stale(
-            load_balancer=load_balancer,
-            amphorae=amphorae,
-            oldest=min(self._observed.made(each.image_id) for each in amphorae if each.image_id),
-            breaks=(
-                *broken_kinds(self._observed, self._promoted, load_balancer.id),
-                *(each.kind for each in lacking(self._observed, self._promoted, load_balancer.id)),
-            ),
-        )
+        stale = stale_of(self._observed, self._promoted, load_balancer, amphorae)
         due = self._due(amphorae) or ("the first to try the image" if as_canary else None)
         left = None if due is None else self._left(stale)
         moved = all(each.image_id in self._accepted for each in amphorae)

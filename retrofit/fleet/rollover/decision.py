@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,7 +23,8 @@ class Situation:
     `in_flight` are load balancers that were asked to fail over and have not settled. `soak_from` is
     when the soak began, None where none is needed; `last_end` when the last failover ended, as far
     as Octavia's record of amphorae shows it. `obstacle` is what else speaks against a failover now:
-    the operator's guard, a missing address, another image that Octavia would select.
+    the operator's guard, a quota that is full, another image that Octavia would select.
+    `without_room` are load balancers that the cloud has no room for now, and what it lacks.
     """
 
     now: datetime
@@ -36,6 +37,7 @@ class Situation:
     soak_from: datetime | None = None
     last_end: datetime | None = None
     obstacle: str | None = None
+    without_room: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +206,8 @@ def _choose(
             due = canaries
         elif (waits := _canaries_soak(situation, settings)) is not None:
             return waits
-    ready = [each for each in due if not each.is_pending]
+    idle = [each for each in due if not each.is_pending]
+    ready = [each for each in idle if each.id not in situation.without_room]
     outages = is_open(settings, now, outage=True)
     # What is held back was asked before: an open window lets move what answers meanwhile.
     able = [each for each in ready if outages or not each.is_outage]
@@ -212,6 +215,11 @@ def _choose(
         best = min(able, key=cost)
         kind = "canary: " if best.canary else ""
         return Step(candidate=best, reason=f"{kind}{best.due}; {best.stale.remark}")
+    if idle and not ready:
+        best = min(idle, key=cost)
+        return Wait(
+            reason=f"no room for {best.name}: {situation.without_room[best.id]}", until=now + SOON
+        )
     if not ready:
         return Wait(
             reason=f"Octavia works on {min(due, key=cost).name}", until=now + SOON, short=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -46,12 +45,7 @@ def usual_seconds(candidate: Candidate) -> float:
     return SINGLE_SECONDS if candidate.is_outage else PAIR_SECONDS
 
 
-def forecast(
-    situation: Situation,
-    settings: RolloverSettings,
-    *,
-    seconds: Callable[[Candidate], float] = usual_seconds,
-) -> Forecast:
+def forecast(situation: Situation, settings: RolloverSettings) -> Forecast:
     """Return what a rollover will do and when, as far as nothing else changes."""
     now = replace(situation, obstacle=None, candidates=tuple(map(_settled, situation.candidates)))
     steps: list[Planned] = []
@@ -61,7 +55,7 @@ def forecast(
         decision = decide(now, settings)
         if isinstance(decision, Step):
             steps.append(Planned(at=now.now, candidate=decision.candidate, reason=decision.reason))
-            took = timedelta(seconds=max(1.0, seconds(decision.candidate)))
+            took = timedelta(seconds=usual_seconds(decision.candidate))
             ends[decision.candidate.id] = now.now + took
             now = replace(now, in_flight=frozenset(ends))
             continue

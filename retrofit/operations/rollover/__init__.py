@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from retrofit.cloud.capacity import Room
 from retrofit.cloud.octavia import Octavia
 from retrofit.config import Settings, Target
 from retrofit.errors import HaltedError
@@ -43,6 +44,8 @@ class RolloverPreview:
     target: str
     situation: Situation
     forecast: Forecast
+    room: Room
+    """What the cloud lacks for the first failover."""
 
     @property
     def due(self) -> int:
@@ -69,6 +72,8 @@ class RolloverPreview:
             ],
             "end": self._end(),
             "ends_at": iso(planned.ends_at),
+            "no_room": [*self.room.missing_for_all, *self.room.missing],
+            "capacity_unknown": [*self.room.unknown],
             "left": [
                 {"id": each.id, "name": each.name, "reason": each.reason}
                 for each in left(situation.candidates)
@@ -97,11 +102,14 @@ def preview_rollover(target: Target, settings: Settings) -> RolloverPreview:
 
     Raises CloudError without Glance or Octavia.
     """
-    situation = Site.connect(target, settings).observe()
+    site = Site.connect(target, settings)
+    situation = site.observe()
+    planned = forecast(situation, target.rollover)
     return RolloverPreview(
         target=target.name,
         situation=situation,
-        forecast=forecast(situation, target.rollover),
+        forecast=planned,
+        room=site.room_for(planned.steps[0].candidate) if planned.steps else Room(),
     )
 
 

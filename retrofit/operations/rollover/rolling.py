@@ -73,6 +73,7 @@ class Rolling:
     _flying: dict[str, _Flying] = field(init=False, default_factory=dict)
     _last_end: datetime | None = field(init=False, default=None)
     _obstacle: str | None = field(init=False, default=None)
+    _without_room: dict[str, str] = field(init=False, default_factory=dict)
     _moved: int = field(init=False, default=0)
 
     def run(self) -> RolloverDecision:
@@ -103,6 +104,7 @@ class Rolling:
     def _observe(self) -> None:
         """List everything, and have the record on the image that is promoted now."""
         self.situation = self.site.observe()
+        self._without_room.clear()
         self.report.image_id = self.situation.promoted
         if self.site.promoted is not None:
             self.report.image_created_at = self.site.promoted.created_at
@@ -121,6 +123,7 @@ class Rolling:
             in_flight=frozenset(self._flying),
             last_end=self._last_end or self.situation.last_end,
             obstacle=self._obstacle or self.situation.obstacle,
+            without_room=dict(self._without_room),
         )
 
     def _adopt(self) -> None:
@@ -141,6 +144,8 @@ class Rolling:
         again = decide(self._now(), self._settings)
         if not isinstance(again, Step) or again.candidate.id != candidate.id:
             return
+        if not self._has_room(candidate):
+            return
         about = {
             "RETROFIT_LOAD_BALANCER": candidate.id,
             "RETROFIT_PROJECT": candidate.load_balancer.project_id,
@@ -148,6 +153,21 @@ class Rolling:
         self._obstacle = ask_guard(self._settings.guard, about)
         if self._obstacle is None:
             self._fail_over(again)
+
+    def _has_room(self, candidate: Candidate) -> bool:
+        """Ask whether the cloud has room for one more amphora; what is not known is noted."""
+        room = self.site.room_for(candidate, in_flight=len(self._flying))
+        for reason in room.unknown:
+            note = f"capacity not known: {reason}"
+            if note not in self.report.notes:
+                self.report.notes.append(note)
+                log.warning("capacity not known", reason=reason)
+        if room.missing_for_all:
+            self._obstacle = f"no room for another amphora: {'; '.join(room.missing_for_all)}"
+        if room.missing:
+            self._without_room[candidate.id] = "; ".join(room.missing)
+            log.info("no room", load_balancer=candidate.id, lacks=self._without_room[candidate.id])
+        return not (room.missing or room.missing_for_all)
 
     def _fail_over(self, step: Step) -> None:
         candidate = step.candidate
@@ -239,6 +259,10 @@ class Rolling:
         candidate = flying.flight.candidate
         seconds = round(time.monotonic() - flying.began, 1)
         del self._flying[candidate.id]
+        if self._settings.at_a_time > 1:
+            # There may have been room for fewer at a time, and no obstacle but that.
+            self._obstacle = None
+            self._without_room.clear()
         facts = {"load_balancer": candidate.id, "name": candidate.load_balancer.name}
         if found.result is Result.FAILED:
             self._failed(candidate, found.reason, seconds)

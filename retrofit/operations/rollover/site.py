@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from retrofit.cloud import Glance, MissingImageError
+from retrofit.cloud.capacity import Capacity, Room
 from retrofit.cloud.failover import FailoverOctavia
 from retrofit.config import Settings, Target
 from retrofit.errors import CloudError
@@ -48,6 +49,7 @@ class Site:
     settings: Settings
     glance: Glance
     octavia: FailoverOctavia
+    capacity: Capacity | None = None
     observed: FleetObservation = field(init=False)
     promoted: Image | None = field(init=False, default=None)
     _seen_at: float = field(init=False, default=0.0)
@@ -65,6 +67,7 @@ class Site:
             settings=settings,
             glance=Glance.connect(target.cloud),
             octavia=FailoverOctavia.connect(target),
+            capacity=Capacity.connect(target) if target.rollover.check_capacity else None,
         )
 
     def now(self) -> datetime:
@@ -117,6 +120,17 @@ class Site:
             self.judged(situation, candidate),
             halt=halt_on(image),
             pause=in_force(pauses, self.now()),
+        )
+
+    def room_for(self, candidate: Candidate, *, in_flight: int = 0) -> Room:
+        """Return what the cloud lacks for a failover beside those in flight, as far as it tells."""
+        if self.capacity is None:
+            return Room()
+        load_balancer = candidate.load_balancer
+        network, subnet = load_balancer.vip_network_id, load_balancer.vip_subnet_id
+        servers = {each.compute_id for each in candidate.stale.amphorae if each.compute_id}
+        return self.capacity.room_for(
+            servers, {subnet: network} if subnet and network else {}, needed=in_flight + 1
         )
 
     def judged(self, situation: Situation, candidate: Candidate) -> Situation:

@@ -12,7 +12,7 @@ from retrofit.archive.evidence import Evidence
 from retrofit.cloud import Glance
 from retrofit.config import PathSettings, Target
 from retrofit.errors import CloudError, PublishError, VerifyError
-from retrofit.model import DEBIAN_ARCHITECTURES, SERIES_RELEASES, Source
+from retrofit.model import DEBIAN_ARCHITECTURES, RELEASE_SERIES, Source
 from retrofit.observe.freshness import ROOTS, TRIES
 from retrofit.produce.preflight import archive, control_plane, glance, machine, python_index
 from retrofit.produce.preflight.room import Room, reserved_room
@@ -45,8 +45,7 @@ class Upcoming:
     @property
     def series(self) -> str | None:
         """Return the source's series; None for one that is not known."""
-        names = {release: name for name, release in SERIES_RELEASES.items()}
-        return names.get(self.source.os_version)
+        return RELEASE_SERIES.get(self.source.os_version)
 
 
 def tries_of_cloud(upcoming: Upcoming, cloud: Glance) -> list[Try]:

@@ -8,6 +8,7 @@ from itertools import islice
 
 from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from retrofit.verify import packages, units
 from retrofit.verify.agent_files import AGENT_CONF, AGENT_UNITS, CERTIFICATE_DIRECTORY
@@ -115,7 +116,7 @@ def _unsatisfied(subject: Subject, start: packages.PythonDistribution) -> set[st
                 continue
             if not _applies(requirement.marker, subject):
                 continue
-            name = packages.normalised(requirement.name)
+            name = canonicalize_name(requirement.name)
             if name in seen:
                 continue
             seen.add(name)

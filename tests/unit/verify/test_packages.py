@@ -51,7 +51,3 @@ def test_old_metadata_files_are_read_as_well(tmp_path: Path) -> None:
         "octavia": "11.0",
         "six": "1.16",
     }
-
-
-def test_names_are_compared_as_package_indexes_do() -> None:
-    assert packages.normalised("Oslo_Config..X") == "oslo-config-x"

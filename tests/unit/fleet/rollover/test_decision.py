@@ -21,7 +21,7 @@ from retrofit.fleet.rollover.decision import (
     cost,
     decide,
 )
-from retrofit.fleet.rollover.forecast import forecast
+from retrofit.fleet.rollover.forecast import SINGLE_SECONDS, forecast
 from retrofit.fleet.rollover.record import Halt, Record
 from retrofit.fleet.rollover.windows import is_open
 from retrofit.plan import Pause
@@ -163,14 +163,12 @@ def test_the_schedule_has_times() -> None:
     window = WindowSettings(start="0 13 * * *", minutes=5)
     settings = AT_ONCE.model_copy(update={"windows": (window,), "pause": 30})
     names = [f"{number}" for number in range(5)]
-    planned = forecast(
-        situation(*(candidate(name) for name in names)), settings, seconds=lambda _: 60.0
-    )
+    planned = forecast(situation(*(candidate(name) for name in names)), settings)
     assert [each.candidate.id for each in planned.steps] == names
     first = NOW.replace(hour=13)
     assert [each.at - first for each in planned.steps] == [
-        *(timedelta(seconds=90 * number) for number in range(4)),
-        timedelta(days=1),
+        *(timedelta(seconds=number * (SINGLE_SECONDS + 30)) for number in range(3)),
+        *(timedelta(days=1, seconds=number * (SINGLE_SECONDS + 30)) for number in range(2)),
     ]
     assert isinstance(planned.end, Done)
 

@@ -27,12 +27,16 @@ ADDRESSES = (
 WEBHOOK = ("notify", "url")
 """Who knows this address can often write to the webhook: all after the host is its secret."""
 VARIABLES = ("build", "environment")
+PROPERTIES = ("publish", "properties")
+"""Properties of images are there to be read, but for one whose name says that it is a secret."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
 """Variables of the environment, in either case, with the address of a proxy."""
 
 
 def is_secret(keys: Sequence[str]) -> bool:
     """Return True if the value of the setting at `keys` must not be repeated."""
+    if tuple(keys[:2]) == PROPERTIES:
+        return any(is_secret_name(name) for name in keys[2:])
     return tuple(keys[:2]) in {*ADDRESSES, WEBHOOK, VARIABLES}
 
 
@@ -48,12 +52,12 @@ def credentials_in(content: Mapping[str, Any]) -> Iterator[str]:
         webhook = _at(sections, *WEBHOOK)
         if isinstance(webhook, str):
             yield from _of_webhook(webhook)
-        variables = _at(sections, *VARIABLES)
-        for name, value in variables.items() if isinstance(variables, Mapping) else ():
-            if isinstance(value, str) and is_secret_name(str(name)):
-                yield value
-            elif isinstance(value, str):
-                yield from credentials_of_address(value)
+        for variables in (_at(sections, *VARIABLES), _at(sections, *PROPERTIES)):
+            for name, value in variables.items() if isinstance(variables, Mapping) else ():
+                if isinstance(value, str) and is_secret_name(str(name)):
+                    yield value
+                elif isinstance(value, str):
+                    yield from credentials_of_address(value)
 
 
 def is_cloud_secret(name: str) -> bool:
@@ -106,6 +110,11 @@ def masked(document: dict[str, Any]) -> dict[str, Any]:
         variables = _at(sections, *VARIABLES)
         if isinstance(variables, Mapping):
             sections["build"]["environment"] = redacted_variables(variables)
+        properties = _at(sections, *PROPERTIES)
+        if isinstance(properties, Mapping):
+            sections["publish"]["properties"] = {
+                name: MASK if is_secret_name(name) else value for name, value in properties.items()
+            }
     webhook = _at(shown, *WEBHOOK)
     if isinstance(webhook, str):
         scheme, _, rest = webhook.partition("://")

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from retrofit.config import WebSettings
 from retrofit.status import STATES, status_document
 from scheduler.web.app import Application
 from scheduler.web.server import served
 from scheduler.web.snapshot import Rendering
+from tests.browser import started
 from tests.unit.status import scenes
 
-CHROMIUM = "/usr/bin/chromium"
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 RUN = "20261122T110000Z-a1b2c3"
 
@@ -54,11 +54,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Everything runs as root here, where Chromium's sandbox does not.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with started() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

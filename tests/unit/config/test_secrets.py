@@ -56,3 +56,14 @@ def test_the_credentials_of_advisories_are_remembered_and_those_alone() -> None:
     assert shown == [f"https://{MASK}@h.test/osv?token={MASK}", "/srv/osv@2026/lists"]
     of_a_target = {"target": {"a": {"freshness": {"advisories": ["https://u:zw1ebeln@h.test"]}}}}
     assert "zw1ebeln" in list(credentials_in(of_a_target))
+
+
+def test_a_property_is_shown_but_for_one_whose_name_says_secret() -> None:
+    text = '[{}publish.properties]\nhw_rng_model = "virtio"\nx_token = "{}"\n'
+    for table, value in (("", "k0hlrab1"), ("target.a.", "m4ngold")):
+        settings = parse(text.format(table, value).encode(), None)
+        assert redacted(f"cannot set {value}") == f"cannot set {MASK}"
+        shown = masked(settings.model_dump(mode="json"))["targets"][0]["publish"]["properties"]
+        assert shown == {"hw_rng_model": "virtio", "x_token": MASK}
+    assert "b00haha" not in refused('[publish.properties]\nx_token = ["b00haha"]\n')
+    assert "(got " in refused('[publish.properties]\nos_type = ["linux"]\n')

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -314,3 +316,56 @@ def test_nothing_moves_outside_a_window_without_rights_or_past_the_guard(
     denied = site.harness.retrofit("rollover", "--yes", exit_code=3)
     assert "hint" in denied.stdout + denied.stderr
     assert site.order() == []
+
+
+@pytest.mark.slow
+def test_a_thousand_load_balancers_cost_one_listing_and_a_step_as_much_as_with_ten(
+    site: RolloverSite,
+) -> None:
+    """What one step asks does not grow with the load balancers; what a pass asks grows by pages."""
+    older = site.promote("20260801", days=5)
+    site.build(3, 0, listeners=False)
+    site.harness.toml += '[rollover.only]\ntags = ["mine"]\n'
+    for each in site.load_balancers.values():
+        url = f"{site.octavia.url}/v2/lbaas/loadbalancers/{each}"
+        site.octavia.admin.put(url, json={"loadbalancer": {"tags": ["mine"]}})
+    asked = {}
+    for count in (10, 1000):
+        newer = site.promote(f"202609{count // 100 + 10}")
+        _fill(site, older, count)
+        site.front.asked.clear()
+        began = time.monotonic()
+        report = site.roll()
+        seconds = time.monotonic() - began
+        assert sum(each["outcome"] == "moved" for each in report["load_balancers"]) == 3
+        for load_balancer in site.load_balancers.values():
+            assert set(site.octavia.images_of(load_balancer)) == {newer}
+        listings = [each.path for each in site.front.asked if _is_listing(each.path)]
+        asked[count] = len(site.front.asked) - len(listings)
+        print(
+            f"\n{count} load balancers: {seconds:.1f} s, {len(listings)} pages of listings,"
+            f" {asked[count]} other requests for 3 failovers"
+        )
+        assert len(listings) <= len(LISTED) * (1 + count // 1000)
+    # Each look at what settles is one more: three failovers differ by some.
+    assert asked[1000] <= asked[10] + 6
+
+
+LISTED = ("amphorae", "loadbalancers", "listeners", "pools", "healthmonitors", "l7policies",
+          "flavors", "flavorprofiles")  # fmt: skip
+
+
+def _is_listing(path: str) -> bool:
+    collection, _, query = path.rpartition("/")[2].partition("?")
+    return collection in LISTED and "loadbalancer_id" not in query
+
+
+def _fill(site: RolloverSite, image: str, count: int) -> None:
+    """Have so many more load balancers that nobody moves."""
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    site.octavia.add(
+        load_balancers=[{"id": each, "name": each} for each in ids],
+        amphorae=[
+            {"id": str(uuid.uuid4()), "load_balancer_id": each, "image_id": image} for each in ids
+        ],
+    )

@@ -14,12 +14,18 @@ from typing import Any
 import pytest
 
 from scheduler.systemd_units import ALL_UNITS
+from tests.devcloud.fixtures import Devcloud
+from tests.devcloud.fronts import Handler
 from tests.devcloud.mirror import Mirror
+from tests.devcloud.octavia import ImageManager
+from tests.devcloud.octavia_api import Octavia
 from tests.devcloud.places import CACHE, CHECKOUT
 from tests.e2e import leftovers
 from tests.e2e.operations_page import block_with
 from tests.e2e.real_builds import SERVICE_SETTINGS
 from tests.e2e.real_systemd import CA, PROGRAMS, Machine, machine
+from tests.integration.harness import RETENTION_AT_ONCE, CloudHarness
+from tests.integration.rollover_site import RolloverSite, counted, meeting, toml_of
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +131,78 @@ def test_timer_brings_a_whole_retrofit_within_the_sandbox(
     said = install(host, "--remove")
     assert "disabled retrofit.timer" in said
     assert host.systemctl("is-active", "retrofit.timer", check=False) == "inactive"
+
+
+@pytest.fixture
+def site(
+    configured: Machine, devcloud: Devcloud, tiny_image: Callable[..., Path], tmp_path: Path
+) -> Iterator[RolloverSite]:
+    """Load balancers on an older image, in the cloud that the machine is configured for."""
+    admin = devcloud.session(devcloud.admin_cloud)
+    octavia = Octavia(cloud=devcloud.running, admin=admin, heartbeats=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    try:
+        octavia.start()
+        octavia.clear()
+        octavia.register()
+        with counted(octavia) as front, ImageManager(devcloud.running) as manager:
+            harness = CloudHarness(
+                site=devcloud, manager=manager, directory=elsewhere, make_image=tiny_image
+            )
+            made = RolloverSite(harness=harness, octavia=octavia, front=front)
+            made.settings()
+            made.promote("20260801", days=5)
+            made.build(1, 1)
+            yield made
+    finally:
+        octavia.stop()
+        octavia.unregister()
+
+
+def test_rollover_goes_on_where_it_was_stopped_within_its_own_sandbox(
+    configured: Machine, site: RolloverSite
+) -> None:
+    host, unit = configured, "retrofit-rollover.service"
+    newer = site.promote("20260911")
+
+    def configure(**rollover: Any) -> None:
+        enabled = toml_of(enabled=True, **rollover).replace(RETENTION_AT_ONCE, "")
+        host.write(CONFIG, f"{SERVICE_SETTINGS}[freshness]\ncheck = false\n{enabled}", mode=0o640)
+
+    # Stopped between two failovers: the first one stays, and the unit has not failed.
+    configure(pause=3600)
+    install(host, "--rollover", "--enable")
+    assert "retrofit" not in host.journal("-p", "warning", "-t", "systemd")
+    assert host.systemctl("is-active", "retrofit-rollover.timer") == "active"
+    host.systemctl("start", "--no-block", unit)
+    until(lambda: '"load balancer moved"' in host.journal("-t", "retrofit"))
+    host.systemctl("stop", unit)
+    assert host.systemctl("is-failed", unit, check=False) == "inactive"
+    assert site.order() == ["pair-1"]
+
+    # The next start asks Octavia how far it came, and moves the other one.
+    configure()
+    host.systemctl("start", unit)
+    assert host.property(unit, "ExecMainStatus") == "0"
+    assert site.order() == ["pair-1", "single-0"]
+    assert site.images() == {"pair-1": {newer}, "single-0": {newer}}
+
+    # A halt is told by the unit's exit code, and the next start honours it.
+    site.promote("20260912")
+    failing = site.load_balancers["pair-1"]
+    meeting(site, {"pair-1": partial(_fails, site, failing)})
+    host.systemctl("start", unit, check=False)
+    assert host.property(unit, "ExecMainStatus") == "8"
+    host.systemctl("start", unit, check=False)
+    assert host.property(unit, "ExecMainStatus") == "8"
+    assert site.order() == ["pair-1", "single-0", "pair-1"]
+
+
+def _fails(site: RolloverSite, load_balancer: str, handler: Handler) -> bool:
+    site.octavia.set_status(load_balancer, provisioning_status="ERROR")
+    handler.answer(202)
+    return True
 
 
 def _installs_packages(host: Machine) -> bool:

@@ -64,7 +64,7 @@ bench: setup ## Measure: memory of a download, of a worker over a thousand runs,
 
 .PHONY: test
 test: setup old-release lint docs ## The whole test suite but the slow matrix
-	$(SUDO) $(PYTEST) -m "not slow"
+	$(SUDO) $(PYTEST) -m "not slow and not bench"
 
 .PHONY: test-all
 test-all: setup setup-all old-release lint docs ## The full matrix: layouts, agent sources, firmware

@@ -122,7 +122,7 @@ def differing_sectors(one: Path, other: Path, begin: int, end: int) -> list[int]
     return found
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 def test_disk_outside_of_the_remade_filesystems_is_identical(retrofitted: Retrofitted) -> None:
     source, result = retrofitted.source, retrofitted.result
     grown = result.virtual_size > source.virtual_size

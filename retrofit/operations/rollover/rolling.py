@@ -136,6 +136,9 @@ class Rolling:
     def _try(self, step: Step) -> None:
         """Ask for everything anew; fail over where the decision is still the same."""
         candidate = step.candidate
+        # What has gone wrong of those in flight is to be known before another one begins.
+        for flying in tuple(self._flying.values()):
+            self._look_at(flying)
         try:
             self.situation = self.site.look_again(self.situation, candidate)
         except StaleError:
@@ -217,9 +220,13 @@ class Rolling:
     def _look(self) -> None:
         """Wait for the next look at a failover, and look."""
         flying = min(self._flying.values(), key=lambda each: each.look_at)
-        candidate = flying.flight.candidate
-        self._show(candidate)
+        self._show(flying.flight.candidate)
         self.sleep(max(0.0, flying.look_at - time.monotonic()))
+        flying.pace = min(flying.pace * 2, LONGEST_LOOK)
+        self._look_at(flying)
+
+    def _look_at(self, flying: _Flying) -> None:
+        candidate = flying.flight.candidate
         load_balancer = self.site.octavia.load_balancer(candidate.id)
         amphorae: tuple[Amphora, ...] = ()
         talking: Mapping[str, bool] = {}
@@ -236,7 +243,6 @@ class Rolling:
             timeout=timedelta(seconds=self._settings.settle_timeout),
         )
         if found.result is Result.PENDING:
-            flying.pace = min(flying.pace * 2, LONGEST_LOOK)
             flying.look_at = time.monotonic() + flying.pace
         elif found.wrong_image and not flying.rechecked:
             # Another image may have been promoted between the request and Octavia's look at Glance.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from retrofit.errors import HaltedError
 from retrofit.fleet.rollover.record import record_on
 from retrofit.operations import rollover
 from tests.unit.images import NOW
@@ -91,3 +92,16 @@ def test_a_canary_that_fails_halts_though_it_was_due_as_the_first_to_try_alone(
     (canary,) = (each for each in site.judged(situation, canary).candidates if each.canary)
     assert canary.doubt is not None
     assert "c is in ERROR" in canary.doubt.reason
+
+
+def test_nothing_begins_beside_one_that_went_wrong_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cloud = memory_cloud(monkeypatch, tmp_path, at_a_time=2)
+    for name in ("a", "b", "c"):
+        cloud.add(name, RECENT)
+    cloud.archive[RECENT.id] = lacking(RECENT, "openssl")
+    cloud.meet["b"] = lambda: cloud.change("b", provisioning_status="ERROR", updated_at=NOW)
+    with pytest.raises(HaltedError, match=r"b.* is in ERROR"):
+        cloud.roll()
+    assert cloud.asked == ["a", "b"]

@@ -64,8 +64,10 @@ class _Findings:
         except _UnknownError as error:
             self.unknown.append(str(error))
         except STRANGE as error:
+            name = question.__name__.strip("_").replace("_", " ")
             self.unknown.append(
-                f"an answer has another form than its API's ({type(error).__name__}: {error})"
+                f"{name}: the answer has another form than its API's"
+                f" ({type(error).__name__}: {error})"
             )
         except _FailingError as error:
             self.missing_for_all.append(str(error))
@@ -108,7 +110,6 @@ class Capacity:
                 service_type=service,
                 endpoint_override=address,
                 default_microversion=microversion,
-                raise_exc=False,
             )
         return cls(requests, adapters)
 
@@ -193,22 +194,19 @@ class Capacity:
             raise _UnknownError(f"{service} {adapter}")
         what = f"ask {service} for {path.rpartition('/')[0] or path}"
 
-        def ask() -> tuple[int, Any]:
-            answer = adapter.get(path, params=query)
-            return answer.status_code, answer.json() if answer.ok else None
-
         try:
-            status, document = self._requests.make(ask, what)
+            return self._requests.make(lambda: adapter.get(path, params=query).json(), what)
+        except ks_exc.HttpError as error:
+            status = error.http_status
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                reason = f"{service} answers {status} to GET {path} (rollover.check_capacity)"
+                raise _FailingError(reason) from error
+            refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+            word = "refuses GET" if refused else f"answers {status} to GET"
+            raise _UnknownError(f"{service} {word} {path}") from error
         except (ks_exc.ClientException, *BROKEN, *STRANGE) as error:
             reason = redacted(connection_error(error))
             raise _UnknownError(f"{service} cannot be asked ({reason})") from error
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _FailingError(f"{service} answers {status} to GET {path}")
-        if document is None:
-            refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-            word = "refuses GET" if refused else f"answers {status} to GET"
-            raise _UnknownError(f"{service} {word} {path}")
-        return document
 
 
 def _short(

@@ -104,7 +104,7 @@ def test_with_room_it_moves_and_asks_no_more_for_more_load_balancers(
             },
             ["has 1 server,", "1 hypervisor is up and enabled"],
         ),
-        ({"statuses": {"/v2.1/servers": 503}}, ["Nova answers 503"]),
+        ({"statuses": {"/v2.1/servers": 503}}, ["Nova answers 503", "rollover.check_capacity"]),
         ({"statuses": {"/v2.0/ports": 500}}, ["Neutron answers 500"]),
     ],
     ids=lambda each: "" if isinstance(each, dict) else each[0],
@@ -157,6 +157,7 @@ def test_two_at_a_time_where_there_is_room_for_one(site: RolloverSite, fake: Nov
         ({"/v2.1/os-quota-sets": 403}, ["Nova refuses GET /os-quota-sets/octavia-project/detail"]),
         ({"/v2.0/network-ip": 404}, ["Neutron answers 404 to GET /network-ip-availabilities/"]),
         ({"/v2.1": 406}, ["Nova answers 406"]),
+        ({"/v2.1": 200}, ["servers: the answer has another form"]),
     ],
 )
 def test_what_it_may_not_ask_is_said_and_no_obstacle(

@@ -18,14 +18,13 @@ from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.fronts import Handler
 from tests.devcloud.mirror import Mirror
 from tests.devcloud.octavia import ImageManager
-from tests.devcloud.octavia_api import Octavia
 from tests.devcloud.places import CACHE, CHECKOUT
 from tests.e2e import leftovers
 from tests.e2e.operations_page import block_with
 from tests.e2e.real_builds import SERVICE_SETTINGS
 from tests.e2e.real_systemd import CA, PROGRAMS, Machine, machine
 from tests.integration.harness import RETENTION_AT_ONCE, CloudHarness
-from tests.integration.rollover_site import RolloverSite, counted, meeting, toml_of
+from tests.integration.rollover_site import RolloverSite, meeting, rollover_site, toml_of
 
 pytestmark = pytest.mark.slow
 
@@ -138,26 +137,16 @@ def site(
     configured: Machine, devcloud: Devcloud, tiny_image: Callable[..., Path], tmp_path: Path
 ) -> Iterator[RolloverSite]:
     """Load balancers on an older image, in the cloud that the machine is configured for."""
-    admin = devcloud.session(devcloud.admin_cloud)
-    octavia = Octavia(cloud=devcloud.running, admin=admin, heartbeats=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    try:
-        octavia.start()
-        octavia.clear()
-        octavia.register()
-        with counted(octavia) as front, ImageManager(devcloud.running) as manager:
-            harness = CloudHarness(
-                site=devcloud, manager=manager, directory=elsewhere, make_image=tiny_image
-            )
-            made = RolloverSite(harness=harness, octavia=octavia, front=front)
-            made.settings()
+    with ImageManager(devcloud.running) as manager:
+        harness = CloudHarness(
+            site=devcloud, manager=manager, directory=elsewhere, make_image=tiny_image
+        )
+        with rollover_site(devcloud, harness) as made:
             made.promote("20260801", days=5)
             made.build(1, 1)
             yield made
-    finally:
-        octavia.stop()
-        octavia.unregister()
 
 
 def test_rollover_goes_on_where_it_was_stopped_within_its_own_sandbox(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.fronts import Front, Handler
 from tests.devcloud.octavia_api import Octavia
 from tests.integration.harness import NOT_FRESH, RETENTION_AT_ONCE, CloudHarness
@@ -110,6 +111,30 @@ def counted(octavia: Octavia) -> Iterator[Front]:
         octavia.unregister()
         octavia.register(front.url)
         yield front
+
+
+@contextmanager
+def rollover_site(
+    devcloud: Devcloud, harness: CloudHarness, *, conf_extra: str = ""
+) -> Iterator[RolloverSite]:
+    """An Octavia of its own whose amphorae send heartbeats, for the length of the block."""
+    octavia = Octavia(
+        cloud=devcloud.running,
+        admin=devcloud.session(devcloud.admin_cloud),
+        heartbeats=True,
+        conf_extra=conf_extra,
+    )
+    try:
+        octavia.start()
+        octavia.clear()
+        octavia.register()
+        with counted(octavia) as front:
+            site = RolloverSite(harness=harness, octavia=octavia, front=front)
+            site.settings()
+            yield site
+    finally:
+        octavia.stop()
+        octavia.unregister()
 
 
 def meeting(site: RolloverSite, answers: dict[str, Callable[[Handler], bool]]) -> None:

@@ -19,9 +19,8 @@ from scheduler.web import serving
 from tests.browser import started
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.fronts import Handler
-from tests.devcloud.octavia_api import Octavia
 from tests.integration.harness import CloudHarness
-from tests.integration.rollover_site import RolloverSite, counted, meeting
+from tests.integration.rollover_site import RolloverSite, meeting, rollover_site
 from tests.integration.worker_site import eventually
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "dist/screenshots"
@@ -29,20 +28,9 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "dist/screenshots"
 
 @pytest.fixture
 def site(harness: CloudHarness, devcloud: Devcloud) -> Iterator[RolloverSite]:
-    admin = devcloud.session(devcloud.admin_cloud)
-    octavia = Octavia(cloud=devcloud.running, admin=admin, heartbeats=True)
-    try:
-        octavia.start()
-        octavia.clear()
-        octavia.register()
-        with counted(octavia) as front:
-            made = RolloverSite(harness=harness, octavia=octavia, front=front)
-            made.settings()
-            harness.toml += "[web]\nenabled = true\nport = 0\n"
-            yield made
-    finally:
-        octavia.stop()
-        octavia.unregister()
+    with rollover_site(devcloud, harness) as made:
+        harness.toml += "[web]\nenabled = true\nport = 0\n"
+        yield made
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ import yaml
 
 from tests.devcloud.accounts import REGION
 from tests.devcloud.fixtures import Devcloud
-from tests.devcloud.octavia_api import Octavia
 from tests.integration.harness import CloudHarness
-from tests.integration.rollover_site import RolloverSite, counted
+from tests.integration.rollover_site import RolloverSite, rollover_site
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/how-to/rollover.md"
 API = "os_load-balancer_api:"
@@ -50,24 +49,9 @@ def with_role(devcloud: Devcloud, name: str) -> Iterator[None]:
 @contextmanager
 def octavia_with(devcloud: Devcloud, harness: CloudHarness, conf: str) -> Iterator[RolloverSite]:
     """Octavia with a policy of its own, asked by retrofit's own user."""
-    octavia = Octavia(
-        cloud=devcloud.running,
-        admin=devcloud.session(devcloud.admin_cloud),
-        heartbeats=True,
-        conf_extra=f"\n[oslo_policy]\n{conf}",
-    )
-    try:
-        octavia.start()
-        octavia.clear()
-        octavia.register()
-        with counted(octavia) as front:
-            site = RolloverSite(harness=harness, octavia=octavia, front=front)
-            site.settings()
-            harness.toml = harness.toml.replace('cloud = "demo-admin"', 'cloud = "demo"')
-            yield site
-    finally:
-        octavia.stop()
-        octavia.unregister()
+    with rollover_site(devcloud, harness, conf_extra=f"\n[oslo_policy]\n{conf}") as site:
+        harness.toml = harness.toml.replace('cloud = "demo-admin"', 'cloud = "demo"')
+        yield site
 
 
 def behind(site: RolloverSite) -> str:

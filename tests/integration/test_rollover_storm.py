@@ -23,9 +23,8 @@ import pytest
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.fronts import Front, Handler
 from tests.devcloud.lock_servers import redis
-from tests.devcloud.octavia_api import Octavia
 from tests.integration.harness import TAG, CloudHarness
-from tests.integration.rollover_site import RolloverSite, counted
+from tests.integration.rollover_site import RolloverSite, rollover_site
 from tests.thoroughness import LOAD_BALANCERS
 
 AT_A_TIME = 2
@@ -152,19 +151,10 @@ def machines(harness: CloudHarness, program: tuple[str, ...]) -> Iterator[list[M
 def storm(
     harness: CloudHarness, devcloud: Devcloud, tmp_path: Path
 ) -> Iterator[tuple[RolloverSite, Storm]]:
-    octavia = Octavia(cloud=devcloud.running, admin=devcloud.session("demo-admin"), heartbeats=True)
-    try:
-        octavia.start()
-        octavia.clear()
-        octavia.register()
-        with counted(octavia) as front, redis(tmp_path) as server:
-            site = RolloverSite(harness=harness, octavia=octavia, front=front)
-            site.settings(at_a_time=AT_A_TIME, settle_timeout=30)
-            harness.toml += f'[lock]\nurl = "{server.url()}"\nlease = {LEASE}\n'
-            yield site, _brewed(site, front)
-    finally:
-        octavia.stop()
-        octavia.unregister()
+    with rollover_site(devcloud, harness) as site, redis(tmp_path) as server:
+        site.settings(at_a_time=AT_A_TIME, settle_timeout=30)
+        harness.toml += f'[lock]\nurl = "{server.url()}"\nlease = {LEASE}\n'
+        yield site, _brewed(site, site.front)
 
 
 def _brewed(site: RolloverSite, front: Front) -> Storm:

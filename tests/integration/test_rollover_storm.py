@@ -208,12 +208,12 @@ def night(site: RolloverSite, weather: Storm, *, program: tuple[str, ...] = RETR
     with machines(site.harness, program) as both:
         next_kill = time.monotonic() + weather.chance.uniform(8, 20)
         while time.monotonic() < deadline:
+            assert not weather.after_doubt, "failovers after a doubt"
             codes = {each.go_on() for each in both}
             if 8 in codes:
                 for each in both:
                     if each.process is not None:
                         each.process.wait()
-                assert not weather.after_doubt, "failovers after a doubt"
                 _mended(site, weather)
                 _resume(both[0])
                 resumes += 1

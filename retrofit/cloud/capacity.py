@@ -134,7 +134,7 @@ class Capacity:
 
     def _servers(self, compute_id: str, found: _Findings) -> None:
         """Ask for the quota of the servers' project, and for hypervisors where they must differ."""
-        server = self._get(NOVA, f"/servers/{compute_id}")["server"]
+        server = self._get(NOVA, "/servers/{}", compute_id)["server"]
         project = server["tenant_id"]
         flavor = server.get("flavor") or {}
         wanted = {"instances": 1, "cores": flavor.get("vcpus"), "ram": flavor.get("ram")}
@@ -143,12 +143,12 @@ class Capacity:
             found.ask(self._hypervisors, group)
 
     def _server_quota(self, project: str, wanted: Mapping[str, Any], found: _Findings) -> None:
-        quota = self._get(NOVA, f"/os-quota-sets/{project}/detail")["quota_set"]
+        quota = self._get(NOVA, "/os-quota-sets/{}/detail", project)["quota_set"]
         found.missing_for_all += _short(NOVA, project, quota, wanted, found.needed, "in_use")
 
     def _hypervisors(self, group_id: str, found: _Findings) -> None:
         """Ask for another hypervisor than those of the group's servers, where that is demanded."""
-        group = self._get(NOVA, f"/os-server-groups/{group_id}")["server_group"]
+        group = self._get(NOVA, "/os-server-groups/{}", group_id)["server_group"]
         if group.get("policy") != "anti-affinity":
             return
         rows = self._get(NOVA, "/os-hypervisors")["hypervisors"]
@@ -173,12 +173,12 @@ class Capacity:
             found.ask(self._port_quota, project, count)
 
     def _port_quota(self, project: str, count: int, found: _Findings) -> None:
-        quota = self._get(NEUTRON, f"/quotas/{project}/details.json")["quota"]
+        quota = self._get(NEUTRON, "/quotas/{}/details.json", project)["quota"]
         wanted = {"port": count}
         found.missing_for_all += _short(NEUTRON, project, quota, wanted, found.needed, "used")
 
     def _addresses(self, network: str, subnets: Collection[str], found: _Findings) -> None:
-        answer = self._get(NEUTRON, f"/network-ip-availabilities/{network}")
+        answer = self._get(NEUTRON, "/network-ip-availabilities/{}", network)
         for each in answer["network_ip_availability"]["subnet_ip_availability"]:
             free = each["total_ips"] - each["used_ips"]
             if each["subnet_id"] in subnets and free < found.needed:
@@ -187,23 +187,28 @@ class Capacity:
                     f" {_left(free)} of {each['total_ips']} addresses"
                 )
 
-    def _get(self, service: str, path: str, **query: str) -> Any:
-        """Return a service's answer. Raises _UnknownError, _FailingError."""
+    def _get(self, service: str, path: str, *ids: str, **query: str) -> Any:
+        """Return a service's answer. Raises _UnknownError, _FailingError.
+
+        Ids are in no reason: it is the same for all load balancers, and noted once.
+        """
         adapter = self._adapters[service]
         if isinstance(adapter, str):
             raise _UnknownError(f"{service} {adapter}")
-        what = f"ask {service} for {path.rpartition('/')[0] or path}"
+        asked, shown = path.format(*ids), path.format(*(["ID"] * len(ids)))
 
         try:
-            return self._requests.make(lambda: adapter.get(path, params=query).json(), what)
+            return self._requests.make(
+                lambda: adapter.get(asked, params=query).json(), f"ask {service} for {shown}"
+            )
         except ks_exc.HttpError as error:
             status = error.http_status
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                reason = f"{service} answers {status} to GET {path} (rollover.check_capacity)"
+                reason = f"{service} answers {status} to GET {shown} (rollover.check_capacity)"
                 raise _FailingError(reason) from error
             refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
             word = "refuses GET" if refused else f"answers {status} to GET"
-            raise _UnknownError(f"{service} {word} {path}") from error
+            raise _UnknownError(f"{service} {word} {shown}") from error
         except (ks_exc.ClientException, *BROKEN, *STRANGE) as error:
             reason = redacted(connection_error(error))
             raise _UnknownError(f"{service} cannot be asked ({reason})") from error

@@ -154,7 +154,7 @@ def test_two_at_a_time_where_there_is_room_for_one(site: RolloverSite, fake: Nov
     ("statuses", "words"),
     [
         ({"/": 403}, ["Nova refuses GET /servers/", "Neutron refuses GET /ports"]),
-        ({"/v2.1/os-quota-sets": 403}, ["Nova refuses GET /os-quota-sets/octavia-project/detail"]),
+        ({"/v2.1/os-quota-sets": 403}, ["Nova refuses GET /os-quota-sets/ID/detail"]),
         ({"/v2.0/network-ip": 404}, ["Neutron answers 404 to GET /network-ip-availabilities/"]),
         ({"/v2.1": 406}, ["Nova answers 406"]),
         ({"/v2.1": 200}, ["servers: the answer has another form"]),
@@ -176,6 +176,9 @@ def test_what_it_may_not_ask_is_said_and_no_obstacle(
             if each.startswith("capacity not known: ") and word in each
         ]
         assert word in " ".join(preview["capacity_unknown"])
+    # Once, and not for each load balancer.
+    notes = [each for each in report["notes"] if "capacity not known" in each]
+    assert notes == [f"capacity not known: {each}" for each in preview["capacity_unknown"]]
 
 
 def test_it_can_be_told_not_to_ask(site: RolloverSite, fake: NovaNeutron) -> None:

@@ -97,6 +97,18 @@ class Storm:
                 return True
         return False
 
+    def twice(self) -> set[tuple[str, str]]:
+        """What failed over more than once for one image."""
+        with self._mutex:
+            return {key for key, times in self.accepted.items() if times > 1}
+
+    def judged(self) -> None:
+        """Fail where anything has happened that must not."""
+        assert not self.after_doubt, "failovers after a doubt"
+        twice = {each for each in self.twice() if each[0] not in self.retried}
+        assert twice == set(), "moved twice"
+        assert self.most_at_once <= AT_A_TIME, "more at once"
+
     def _pending(self) -> set[str]:
         url = f"{self.site.octavia.url}/v2/lbaas/loadbalancers?provisioning_status=PENDING_UPDATE"
         return {
@@ -193,7 +205,7 @@ def test_two_machines_and_a_bad_night(storm: tuple[RolloverSite, Storm]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("safeguard", ["lock", "halt"])
+@pytest.mark.parametrize("safeguard", ["lock"])
 def test_without_a_safeguard_the_night_goes_wrong(
     storm: tuple[RolloverSite, Storm], safeguard: str
 ) -> None:
@@ -208,7 +220,7 @@ def night(site: RolloverSite, weather: Storm, *, program: tuple[str, ...] = RETR
     with machines(site.harness, program) as both:
         next_kill = time.monotonic() + weather.chance.uniform(8, 20)
         while time.monotonic() < deadline:
-            assert not weather.after_doubt, "failovers after a doubt"
+            weather.judged()
             codes = {each.go_on() for each in both}
             if 8 in codes:
                 for each in both:
@@ -224,16 +236,14 @@ def night(site: RolloverSite, weather: Storm, *, program: tuple[str, ...] = RETR
                 kills += 1
                 next_kill = time.monotonic() + weather.chance.uniform(8, 25)
             time.sleep(0.2)
-    twice = {key: times for key, times in weather.accepted.items() if times > 1}
+    twice = weather.twice()
     print(
         f"\nload balancers {len(site.load_balancers)}, failovers accepted"
         f" {weather.accepted.total()}, twice for one image {len(twice)}, most at once"
         f" {weather.most_at_once}, kills {kills}, halts ended {resumes}, runs ended"
         f" {Counter(code for each in both for code in each.ended)}"
     )
-    assert not weather.after_doubt, "failovers after a doubt"
-    assert {key for key in twice if key[0] not in weather.retried} == set(), "moved twice"
-    assert weather.most_at_once <= AT_A_TIME, "more at once"
+    weather.judged()
     assert _is_complete(site, weather)
     assert kills
     assert resumes

@@ -29,6 +29,12 @@ WEBHOOK = ("notify", "url")
 VARIABLES = ("build", "environment")
 PROPERTIES = ("publish", "properties")
 """Properties of images are there to be read, but for one whose name says that it is a secret."""
+_SECRET_PROPERTY = re.compile(
+    r"(?<![a-z0-9])(pass(word|wd|phrase)?|secret|token|auth|credentials?|api_?key|private_?key)"
+    r"(?![a-z0-9])",
+    re.IGNORECASE,
+)
+"""Whole words: `author` is no secret, nor is the method of a signature."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
 """Variables of the environment, in either case, with the address of a proxy."""
 
@@ -36,7 +42,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
 def is_secret(keys: Sequence[str]) -> bool:
     """Return True if the value of the setting at `keys` must not be repeated."""
     if tuple(keys[:2]) == PROPERTIES:
-        return any(is_secret_name(name) for name in keys[2:])
+        return any(_SECRET_PROPERTY.search(name) for name in keys[2:])
     return tuple(keys[:2]) in {*ADDRESSES, WEBHOOK, VARIABLES}
 
 
@@ -52,9 +58,12 @@ def credentials_in(content: Mapping[str, Any]) -> Iterator[str]:
         webhook = _at(sections, *WEBHOOK)
         if isinstance(webhook, str):
             yield from _of_webhook(webhook)
-        for variables in (_at(sections, *VARIABLES), _at(sections, *PROPERTIES)):
-            for name, value in variables.items() if isinstance(variables, Mapping) else ():
-                if isinstance(value, str) and is_secret_name(str(name)):
+        for table, is_secret_one in (
+            (_at(sections, *VARIABLES), is_secret_name),
+            (_at(sections, *PROPERTIES), _SECRET_PROPERTY.search),
+        ):
+            for name, value in table.items() if isinstance(table, Mapping) else ():
+                if isinstance(value, str) and is_secret_one(str(name)):
                     yield value
                 elif isinstance(value, str):
                     yield from credentials_of_address(value)
@@ -113,7 +122,8 @@ def masked(document: dict[str, Any]) -> dict[str, Any]:
         properties = _at(sections, *PROPERTIES)
         if isinstance(properties, Mapping):
             sections["publish"]["properties"] = {
-                name: MASK if is_secret_name(name) else value for name, value in properties.items()
+                name: MASK if _SECRET_PROPERTY.search(name) else value
+                for name, value in properties.items()
             }
     webhook = _at(shown, *WEBHOOK)
     if isinstance(webhook, str):

@@ -47,7 +47,7 @@ def site(harness: CloudHarness, octavia: Octavia, fake: NovaNeutron) -> Iterator
     try:
         with counted(octavia) as front:
             made = RolloverSite(harness=harness, octavia=octavia, front=front)
-            made.settings()
+            made.settings(check_capacity=True)
             made.promote("20260801", days=5)
             made.build(2, 0)
             yield made
@@ -143,7 +143,7 @@ def test_one_whose_subnet_is_full_keeps_no_other_back(
 
 
 def test_two_at_a_time_where_there_is_room_for_one(site: RolloverSite, fake: NovaNeutron) -> None:
-    site.settings(at_a_time=2)
+    site.settings(at_a_time=2, check_capacity=True)
     newer = behind(site)
     fake.servers = {"limit": 10, "in_use": 9}
     assert site.roll()["outcome"] == "rolled_over"
@@ -181,8 +181,8 @@ def test_what_it_may_not_ask_is_said_and_no_obstacle(
     assert notes == [f"capacity not known: {each}" for each in preview["capacity_unknown"]]
 
 
-def test_it_can_be_told_not_to_ask(site: RolloverSite, fake: NovaNeutron) -> None:
-    site.settings(check_capacity=False)
+def test_it_asks_only_where_it_is_told_to(site: RolloverSite, fake: NovaNeutron) -> None:
+    site.settings()
     behind(site)
     fake.servers = {"limit": 1, "in_use": 1}
     assert site.roll()["outcome"] == "rolled_over"

@@ -139,6 +139,8 @@ class Rolling:
         # What has gone wrong of those in flight is to be known before another one begins.
         for flying in tuple(self._flying.values()):
             self._look_at(flying)
+        if any(each.rechecked for each in self._flying.values()):
+            return  # on another image than it may be: the next look tells
         try:
             self.situation = self.site.look_again(self.situation, candidate)
         except StaleError:

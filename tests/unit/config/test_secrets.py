@@ -65,5 +65,9 @@ def test_a_property_is_shown_but_for_one_whose_name_says_secret() -> None:
         assert redacted(f"cannot set {value}") == f"cannot set {MASK}"
         shown = masked(settings.model_dump(mode="json"))["targets"][0]["publish"]["properties"]
         assert shown == {"hw_rng_model": "virtio", "x_token": MASK}
+    text = '[publish.properties]\nauthor = "Platf0rm"\nx_signature_method = "SHA-256"\n'
+    settings = parse(text.encode(), None)
+    assert redacted("Platf0rm, SHA-256") == "Platf0rm, SHA-256"
+    assert MASK not in str(masked(settings.model_dump(mode="json")))
     assert "b00haha" not in refused('[publish.properties]\nx_token = ["b00haha"]\n')
     assert "(got " in refused('[publish.properties]\nos_type = ["linux"]\n')

@@ -15,6 +15,7 @@ from tests.unit.images import NOW
 from tests.unit.images import amphora as image
 from tests.unit.operations.rollover.memory import (
     DAY,
+    OLD,
     PROMOTED,
     RECENT,
     MemoryCloud,
@@ -103,5 +104,25 @@ def test_nothing_begins_beside_one_that_went_wrong_at_once(
     cloud.archive[RECENT.id] = lacking(RECENT, "openssl")
     cloud.meet["b"] = lambda: cloud.change("b", provisioning_status="ERROR", updated_at=NOW)
     with pytest.raises(HaltedError, match=r"b.* is in ERROR"):
+        cloud.roll()
+    assert cloud.asked == ["a", "b"]
+
+
+def test_nothing_begins_beside_one_on_a_wrong_image(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cloud = memory_cloud(monkeypatch, tmp_path, at_a_time=2)
+    for name in ("a", "b", "c"):
+        cloud.add(name, RECENT)
+    cloud.archive[RECENT.id] = lacking(RECENT, "openssl")
+
+    def wrong() -> None:
+        cloud.amphorae["b"] = tuple(
+            replace(each, id=f"{each.id}+", image_id=OLD.id, created_at=NOW)
+            for each in cloud.amphorae["b"]
+        )
+
+    cloud.meet["b"] = wrong
+    with pytest.raises(HaltedError):
         cloud.roll()
     assert cloud.asked == ["a", "b"]

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import structlog
+
+from retrofit.cli import main
 
 
 def answer(text: str) -> Any:
@@ -33,3 +43,37 @@ class Answer:
     def document(self) -> Any:
         """What was printed with `-f json`."""
         return answer(self.stdout)
+
+
+A = TypeVar("A", bound=Answer)
+
+
+def typed(config: Path, words: tuple[str, ...], *, exit_code: int | None, kind: type[A]) -> A:
+    """Run the command line in this process, at a machine without a terminal.
+
+    What it imports is imported once. `exit_code` is what it has to end with; None where that is the
+    caller's to judge.
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: Any = None
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        Path(os.devnull).open() as nothing,
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+    ):
+        patched.setattr(sys, "argv", ["retrofit", "--config", str(config), *words])
+        patched.setattr(sys, "stdin", nothing)
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            structlog.reset_defaults()
+    answered = kind(
+        words=words, exit_code=code or 0, stdout=stdout.getvalue(), stderr=stderr.getvalue()
+    )
+    assert "Traceback" not in answered.stdout + answered.stderr, answered
+    if exit_code is not None:
+        assert answered.exit_code == exit_code, answered
+    return answered

@@ -19,7 +19,7 @@ from retrofit.cloud.auth import cloud_region
 from retrofit.cloud.endpoint import registered, versioned
 from retrofit.cloud.errors import BROKEN, STRANGE, connection_error
 from retrofit.cloud.octavia import octavia_cloud
-from retrofit.cloud.requests import Requests, impatient
+from retrofit.cloud.requests import Requests, impatient, session_of
 from retrofit.config import Target
 from retrofit.redaction import redacted
 
@@ -93,9 +93,7 @@ class Capacity:
         """Find Nova and Neutron, as `octavia.cloud`. Raises ConfigError."""
         settings = octavia_cloud(impatient(target))
         region = cloud_region(settings)
-        session = region.get_session()
-        session.timeout = settings.timeout
-        requests = Requests(session, retries=settings.retries, timeout=settings.timeout)
+        session, requests = session_of(region, settings)
         adapters: dict[str, Adapter | str] = {}
         for name, (service, microversion) in SERVICES.items():
             try:

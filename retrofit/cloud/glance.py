@@ -25,7 +25,7 @@ from retrofit.cloud.errors import MissingImageError, translated
 from retrofit.cloud.image import as_image
 from retrofit.cloud.listing import listed, newest
 from retrofit.cloud.presence import Reading, read_ends, read_whole
-from retrofit.cloud.requests import Requests
+from retrofit.cloud.requests import Requests, session_of
 from retrofit.cloud.transfer import NO_CONTENT, is_recorded, receive, send
 from retrofit.config import CloudSettings
 from retrofit.errors import (
@@ -110,9 +110,7 @@ class Glance:
         where = region.name or "the cloud of OS_AUTH_URL"
         if named := region.get_region_name("image"):
             where = f"{where} (region {named})"
-        session = region.get_session()
-        session.timeout = settings.timeout
-        requests = Requests(session, retries=settings.retries, timeout=settings.timeout)
+        session, requests = session_of(region, settings)
 
         def log_in() -> tuple[str, str | None]:
             address = registered(region, session, "image")

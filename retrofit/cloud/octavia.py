@@ -22,7 +22,7 @@ from retrofit.cloud.octavia_errors import (
     translated_octavia,
 )
 from retrofit.cloud.octavia_rows import as_amphora, as_load_balancer, image_tag
-from retrofit.cloud.requests import Requests, impatient
+from retrofit.cloud.requests import Requests, impatient, session_of
 from retrofit.config import CloudSettings, Target
 from retrofit.control_plane.releases import ControlPlane, from_api
 from retrofit.control_plane.uses import kinds_in_use
@@ -81,11 +81,7 @@ class Octavia:
         """
         settings = octavia_cloud(target)
         region = cloud_region(settings)
-        session = region.get_session()
-        session.timeout = settings.timeout
-        requests = Requests(
-            session, retries=settings.retries, timeout=settings.timeout, until=until
-        )
+        session, requests = session_of(region, settings, until=until)
 
         def find() -> tuple[Adapter, str]:
             # No version document: older releases have none that can be read (openstacksdk).

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from retrofit.cloud.clock import read_date
 from retrofit.cloud.errors import may_pass
-from retrofit.config import Target
+from retrofit.config import CloudSettings, Target
 from retrofit.system.deadline import deadline
 from retrofit.system.retry import PASSING, Retryable, call_with_retries, retry_after
 
@@ -43,6 +43,20 @@ def impatient(target: Target, *, retries: int = 1) -> Target:
         "timeout": min(LOOK_SECONDS, target.cloud.timeout),
     }
     return target.model_copy(update={"cloud": target.cloud.model_copy(update=changes)})
+
+
+def session_of(
+    region: Any, settings: CloudSettings, *, until: float = math.inf
+) -> tuple[Any, Requests]:
+    """Return a session with a region, and what makes its requests within the limits of [cloud].
+
+    `until` is as for `Requests`. No request is made by this.
+    """
+    session = region.get_session()
+    session.timeout = settings.timeout
+    return session, Requests(
+        session, retries=settings.retries, timeout=settings.timeout, until=until
+    )
 
 
 class Requests:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import os
 import secrets
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, partial
@@ -19,10 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import structlog
 
 from retrofit.build.recipe import recipe_for
-from retrofit.cli import main
 from retrofit.cloud import Glance
 from retrofit.config import BuildSettings, Settings, Target
 from retrofit.config.file import load
@@ -31,7 +26,7 @@ from retrofit.operations import run
 from retrofit.plan import Identity
 from retrofit.runs.report import RunReport
 from retrofit.system.digests import ends_of
-from tests.answers import Answer
+from tests.answers import Answer, typed
 from tests.devcloud.files import make_tiny
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.glance_rows import GlanceRows
@@ -134,40 +129,13 @@ class CloudHarness:
         return self.directory / self.machine / name
 
     def retrofit(self, *words: str, exit_code: int | None = 0) -> Answer:
-        """Run the command line in this process: what it imports is imported once.
-
-        `exit_code` is what it has to end with; None where that is the caller's to judge.
-        """
-        stdout, stderr = io.StringIO(), io.StringIO()
-        code: Any = None
+        """Run the command line as `typed` does, with the fake builder in place of the real one."""
         doubles = partial(
             run.run_targets, build=self.fake_builder.build, verify=self.fake_builder.verify
         )
-        with (
-            pytest.MonkeyPatch.context() as patched,
-            Path(os.devnull).open() as nothing,
-            redirect_stdout(stdout),
-            redirect_stderr(stderr),
-        ):
-            patched.setattr(sys, "argv", ["retrofit", "--config", str(self.config), *words])
-            patched.setattr(sys, "stdin", nothing)
+        with pytest.MonkeyPatch.context() as patched:
             patched.setattr(run, "run_targets", doubles)
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code
-            finally:
-                structlog.reset_defaults()
-        answer = Answer(
-            words=words,
-            exit_code=code or 0,
-            stdout=stdout.getvalue(),
-            stderr=stderr.getvalue(),
-        )
-        assert "Traceback" not in answer.stderr + answer.stdout, answer.stderr
-        if exit_code is not None:
-            assert answer.exit_code == exit_code, answer
-        return answer
+            return typed(self.config, words, exit_code=exit_code, kind=Answer)
 
     def run(self, target: Target | None = None, **options: Any) -> RunReport:
         """Run the pipeline once, for a target of the configuration or the one that is given.
@@ -239,13 +207,23 @@ class CloudHarness:
 
     @contextmanager
     def polled(self) -> Iterator[list[str | None]]:
-        """Ask Octavia's driver again and again beside the block: what it returned, in order."""
-        seen: list[str | None] = []
+        """Ask Octavia's driver for the usual tag, as `polled_for` does: what it returned."""
+        with self.polled_for(TAG) as seen:
+            yield seen[TAG]
+
+    @contextmanager
+    def polled_for(self, *tags: str) -> Iterator[dict[str, list[str | None]]]:
+        """Ask Octavia's driver for each tag again and again beside the block.
+
+        What it returned is by tag, in order.
+        """
+        seen: dict[str, list[str | None]] = {tag: [] for tag in tags}
         stop = threading.Event()
 
         def poll() -> None:
             while not stop.is_set():
-                seen.append(self.octavia())
+                for tag in tags:
+                    seen[tag].append(self.octavia(tag))
 
         thread = threading.Thread(target=poll)
         thread.start()

@@ -96,6 +96,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def with_three_pages(devcloud: Devcloud) -> Any:
+    """Have 203 images named `n`; returns a client of Glance's."""
+    client = devcloud.glance()
+    for _ in range(203):
+        client.images.create(name="n", disk_format="raw", container_format="bare")
+    return client
+
+
 def published(glance: Glance, path: Path) -> str:
     """Upload a file as a new image, which `upload` compares with what Glance has then."""
     image = upload(glance, record_of, path, retries=0)
@@ -333,9 +341,7 @@ class TestCatalog:
         catalog: Callable[[str], None],
         entry: Callable[..., CloudSettings],
     ) -> None:
-        client = clean_glance.glance()
-        for _ in range(203):
-            client.images.create(name="n", disk_format="raw", container_format="bare")
+        with_three_pages(clean_glance)
         front = standing(Front(behind=clean_glance.glance_url, rewrite=internal_links))
         catalog(front.url)
         assert len(Glance.connect(entry(region_name=REGION)).list({"name": "n"})) == 203
@@ -348,9 +354,7 @@ class TestCatalog:
         catalog: Callable[[str], None],
         entry: Callable[..., CloudSettings],
     ) -> None:
-        client = clean_glance.glance()
-        for _ in range(203):
-            client.images.create(name="n", disk_format="raw", container_format="bare")
+        with_three_pages(clean_glance)
         front = standing(
             Front(
                 behind=clean_glance.glance_url,
@@ -369,9 +373,7 @@ class TestCatalog:
         catalog: Callable[[str], None],
         entry: Callable[..., CloudSettings],
     ) -> None:
-        client = clean_glance.glance()
-        for _ in range(203):
-            client.images.create(name="n", disk_format="raw", container_format="bare")
+        client = with_three_pages(clean_glance)
         deleted: list[str] = []
 
         def delete_marker(handler: Handler) -> bool:

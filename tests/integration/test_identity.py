@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,26 +41,6 @@ def copy(harness: CloudHarness, image_id: str, file: Path, **changed: Any) -> st
     return harness.site.plant(file, **{**properties, **changed})
 
 
-@contextmanager
-def asked(harness: CloudHarness, *tags: str) -> Iterator[dict[str, list[str | None]]]:
-    """Ask Octavia's driver for each tag again and again beside the block."""
-    seen: dict[str, list[str | None]] = {tag: [] for tag in tags}
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            for tag in tags:
-                seen[tag].append(harness.octavia(tag))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join()
-
-
 def in_order(seen: list[str | None]) -> list[str | None]:
     """What was seen, without repetitions in a row."""
     return [each for number, each in enumerate(seen) if number == 0 or seen[number - 1] != each]
@@ -83,7 +61,7 @@ def test_two_installations_leave_each_other_s_images_alone(
     harness.source("20260901")
     for site, tag in ((harness, TAG), (staging, STAGING)):
         made[tag].append(published(site.act("run-once")))
-    with asked(harness, TAG, STAGING) as seen:
+    with harness.polled_for(TAG, STAGING) as seen:
         for version in ("20260902", "20260903", "20260904"):
             harness.source(version)
             for site, tag in ((staging, STAGING), (harness, TAG)):
@@ -212,29 +190,23 @@ def test_a_changed_tag_and_name_lose_nothing(harness: CloudHarness) -> None:
     harness.retrofit("run-once")
     assert set(harness.image(second)["tags"]) == {TAG}  # in a pause nothing is written
     harness.retrofit("resume")
-    with asked(harness, TAG) as seen:
+    with harness.polled_for(TAG) as seen:
         report = harness.act("run-once")
         (run,) = report.get("runs", [report])
         assert (run["outcome"], run["image_id"]) == ("unchanged", second)
         assert set(run["adopted"]) == {first, second}
-        with asked_alone(harness, "v2") as new:
+        with harness.polled_for("v2") as new:
             harness.act("rollback", "--yes")
             harness.source("20260913")
             third = published(harness.act("run-once"))
     assert in_order(seen[TAG]) == [second, first, third]
-    assert in_order(new) == [second, first, third]
+    assert in_order(new["v2"]) == [second, first, third]
     assert set(harness.image(third)["tags"]) == {TAG, "v2"}
     assert harness.image(third)["retrofit_target"] == "noble"
     harness.toml = harness.toml.replace(f'former_tags = ["{TAG}"]\n', "")
     harness.act("run-once")
     assert set(harness.image(third)["tags"]) == {TAG, "v2"}
     assert TAG in harness.retrofit("list").stdout
-
-
-@contextmanager
-def asked_alone(harness: CloudHarness, tag: str) -> Iterator[list[str | None]]:
-    with asked(harness, tag) as seen:
-        yield seen[tag]
 
 
 def test_an_orphaned_target_is_named_with_the_setting_to_write(harness: CloudHarness) -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import copy
-import io
 import itertools
-import os
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import (
     AbstractContextManager,
     ExitStack,
     contextmanager,
-    redirect_stderr,
-    redirect_stdout,
 )
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,11 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import pytest
-import structlog
-
 from retrofit.build.request import BuildRequest
-from retrofit.cli import main
 from retrofit.cloud import Glance
 from retrofit.errors import BuildError
 from retrofit.model import BuiltImage, Image, Verdict
@@ -36,7 +27,7 @@ from retrofit.operations import run
 from retrofit.produce.preflight import require
 from retrofit.publish import look_again
 from retrofit.verify.request import VerifyRequest
-from tests.answers import Answer
+from tests.answers import Answer, typed
 from tests.built import built_image, verdict_at
 from tests.model.memory_glance import MemoryGlance
 from tests.model.world import World
@@ -112,35 +103,10 @@ class Desk:
 
     def type(self, *words: str, exit_code: int | None = None) -> Typed:
         """Type a command, without `retrofit`, at a machine without a terminal."""
-        stdout, stderr = io.StringIO(), io.StringIO()
         file = self.root / "retrofit.toml"
         file.write_text(CONFIGURATION.format(root=self.root) + self.toml)
-        code: Any = None
-        with (
-            self._here(),
-            redirect_stdout(stdout),
-            redirect_stderr(stderr),
-            pytest.MonkeyPatch.context() as patched,
-            Path(os.devnull).open() as nothing,
-        ):
-            patched.setattr(sys, "argv", ["retrofit", "--config", str(file), *words])
-            patched.setattr(sys, "stdin", nothing)
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code
-            finally:
-                structlog.reset_defaults()
-        typed = Typed(
-            words=words,
-            exit_code=code or 0,
-            stdout=stdout.getvalue(),
-            stderr=stderr.getvalue(),
-        )
-        assert "Traceback" not in typed.stdout + typed.stderr, typed
-        if exit_code is not None:
-            assert typed.exit_code == exit_code, typed
-        return typed
+        with self._here():
+            return typed(file, words, exit_code=exit_code, kind=Typed)
 
     def tried(self, command: str, *, exit_code: int | None = None) -> tuple[Typed, Desk]:
         """Type a command as it was printed, in a copy of this world: the typed answer, the copy.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,34 +97,31 @@ def test_a_canary_that_fails_halts_though_it_was_due_as_the_first_to_try_alone(
     assert "c is in ERROR" in canary.doubt.reason
 
 
+def in_error(cloud: MemoryCloud) -> None:
+    cloud.change("b", provisioning_status="ERROR", updated_at=NOW)
+
+
+def on_a_wrong_image(cloud: MemoryCloud) -> None:
+    cloud.amphorae["b"] = tuple(
+        replace(each, id=f"{each.id}+", image_id=OLD.id, created_at=NOW)
+        for each in cloud.amphorae["b"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"), [(in_error, r"b.* is in ERROR"), (on_a_wrong_image, OLD.id)]
+)
 def test_nothing_begins_beside_one_that_went_wrong_at_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ends: Callable[[MemoryCloud], None],
+    words: str,
 ) -> None:
     cloud = memory_cloud(monkeypatch, tmp_path, at_a_time=2)
     for name in ("a", "b", "c"):
         cloud.add(name, RECENT)
     cloud.archive[RECENT.id] = lacking(RECENT, "openssl")
-    cloud.meet["b"] = lambda: cloud.change("b", provisioning_status="ERROR", updated_at=NOW)
-    with pytest.raises(HaltedError, match=r"b.* is in ERROR"):
-        cloud.roll()
-    assert cloud.asked == ["a", "b"]
-
-
-def test_nothing_begins_beside_one_on_a_wrong_image(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    cloud = memory_cloud(monkeypatch, tmp_path, at_a_time=2)
-    for name in ("a", "b", "c"):
-        cloud.add(name, RECENT)
-    cloud.archive[RECENT.id] = lacking(RECENT, "openssl")
-
-    def wrong() -> None:
-        cloud.amphorae["b"] = tuple(
-            replace(each, id=f"{each.id}+", image_id=OLD.id, created_at=NOW)
-            for each in cloud.amphorae["b"]
-        )
-
-    cloud.meet["b"] = wrong
-    with pytest.raises(HaltedError):
+    cloud.meet["b"] = partial(ends, cloud)
+    with pytest.raises(HaltedError, match=words):
         cloud.roll()
     assert cloud.asked == ["a", "b"]

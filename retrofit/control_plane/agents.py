@@ -76,13 +76,19 @@ class Defect(Trait):
     """Something that agents did wrong before they had the trait.
 
     `answer` names the checks, or the element, that find or cure it; `fatal` is whether an amphora
-    is of no use with it. It concerns Pythons from `python` on, all where that is None.
+    is of no use with it. It concerns Pythons from `python` on, all where that is None,
+    and agents from the major version `begins` on.
     """
 
     harm: str
     answer: tuple[str, ...]
     fatal: bool = False
     python: tuple[int, int] | None = None
+    begins: int = 0
+
+    def concerns(self, agent: Version) -> bool:
+        """Return True if a version of the agent has the defect, as far as that tells."""
+        return agent[0] >= self.begins and not self.is_in(agent)
 
 
 ADDITIONAL_VIPS = Feature(
@@ -142,7 +148,29 @@ ALTERNATIVE_NAMES = Defect(
     " amphora-agent-service mends it, build the image anew",
     answer=("amphora-agent-service", "vip-after-reboot"),
 )
-DEFECTS = (CONFIGURATION_UPDATE, FORKED_SENDER, ALTERNATIVE_NAMES)
+BRACKETS = Defect(
+    name="controllers-in-brackets",
+    first={10: (10, 1, 1), 11: (11, 0, 2), 12: (12, 0, 1), 13: (13, 0, 0)},
+    file="amphorae/backends/health_daemon/health_sender.py",
+    mark="ip[0] == '['",
+    source="octavia 10.1.1, 11.0.2, 12.0.1 and 13.0.0, health_daemon/health_sender.py",
+    harm="it sends no heartbeats where controller_ip_port_list has an IPv6 address in brackets:"
+    " write it without them (2001:db8::1:5555), as all agents read it",
+    answer=("agent-known-defects",),
+)
+LVS_OF_BOTH_FAMILIES = Defect(
+    name="lvs-of-both-families",
+    first={12: (12, 0, 1), 13: (13, 0, 0)},
+    file="amphorae/backends/utils/keepalivedlvs_query.py",
+    mark="if listener_ipport not in scur_res",
+    source="octavia 12.0.1 and 13.0.0, utils/keepalivedlvs_query.py",
+    harm="it sends no heartbeats, and the health manager replaces the amphora again and again,"
+    " while a UDP or SCTP listener on VIPs of IPv4 and IPv6 has a running member of one family"
+    " alone: take octavia 12.0.1 or newer for such load balancers",
+    answer=("agent-known-defects",),
+    begins=11,
+)
+DEFECTS = (CONFIGURATION_UPDATE, FORKED_SENDER, ALTERNATIVE_NAMES, BRACKETS, LVS_OF_BOTH_FAMILIES)
 
 
 def agent_version(text: str) -> Version | None:

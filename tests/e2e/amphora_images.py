@@ -20,35 +20,42 @@ Agent = Literal["distro", "pypi"]
 
 
 @contextmanager
-def cached_image(agent: Agent, layout: stock.Layout) -> Iterator[Path]:
+def cached_image(
+    agent: Agent, layout: stock.Layout, *, version: str | None = None
+) -> Iterator[Path]:
     """Hold the place in the cache of an image with these settings; what is outdated goes.
 
     Who finds nothing there puts an image there, or leaves it to the next; others wait meanwhile.
     """
-    source, recipe = stock.make(layout), recipe_for(build_settings(agent))
+    source, recipe = stock.make(layout), recipe_for(build_settings(agent, version=version))
+    agent_name = f"{agent}{version or ''}"
     cache = CACHE / "amphora"
     key = recipe.digest.rpartition(":")[2][:12]
-    image = cache / f"{agent}-{source.stem}-{key}.qcow2"
-    with locked(cache / f"{agent}-{layout}.lock"):
+    image = cache / f"{agent_name}-{source.stem}-{key}.qcow2"
+    with locked(cache / f"{agent_name}-{layout}.lock"):
         if not image.exists():
-            for outdated in cache.glob(f"{agent}-{layout}-*"):
+            for outdated in cache.glob(f"{agent_name}-{layout}-*"):
                 shutil.rmtree(outdated) if outdated.is_dir() else outdated.unlink()
         yield image
 
 
-def build_settings(agent: Agent) -> BuildSettings:
-    """Return the settings with which the tests build: the host's CA bundle, and else defaults."""
-    return BuildSettings.model_validate({"agent": agent, "ca_bundle": ca_bundle()})
+def build_settings(agent: Agent, *, version: str | None = None) -> BuildSettings:
+    """Return the settings with which the tests build: the host's CA bundle, and else defaults.
+
+    `version` is of the agent, from PyPI.
+    """
+    return BuildSettings.model_validate(
+        {"agent": agent, "ca_bundle": ca_bundle(), "agent_version": version}
+    )
 
 
-def amphora_image(agent: Agent, layout: stock.Layout) -> Path:
+def amphora_image(agent: Agent, layout: stock.Layout, *, version: str | None = None) -> Path:
     """Return an amphora image as qcow2, built now unless the cache has it; never write to it."""
-    settings = build_settings(agent)
-    with cached_image(agent, layout) as image:
+    settings = build_settings(agent, version=version)
+    with cached_image(agent, layout, version=version) as image:
         if not image.exists():
             source, recipe = stock.make(layout), recipe_for(settings)
-            cache = image.parent
-            work = cache / f"{agent}-{layout}-work"
+            work = image.with_name(f"{image.stem}-work")
             try:
                 built = build(
                     BuildRequest(
@@ -57,7 +64,7 @@ def amphora_image(agent: Agent, layout: stock.Layout) -> Path:
                         settings=settings,
                         work_dir=work / "build",
                         cache_dir=CACHE / "builds",
-                        log_file=cache / f"{agent}-{layout}-build.log",
+                        log_file=image.with_name(f"{image.stem}-build.log"),
                         allow_os_mismatch=True,
                     )
                 )

@@ -67,8 +67,8 @@ def agent_conf(assignment: Assignment) -> str:
 
     Keys and order: `octavia/amphorae/backends/agent/templates/amphora_agent_conf.template`.
     """
-    controller = assignment.controller
-    address = f"[{controller}]" if ":" in controller else controller
+    # An IPv6 address as charm-octavia writes it, without brackets: all agents read that, and those
+    # before 10.1.1, 11.0.2, 12.0.1 and 13.0.0 take brackets for a part of the address.
     return f"""\
 [DEFAULT]
 debug = False
@@ -85,7 +85,7 @@ user_log_facility = 0
 administrative_log_facility = 1
 
 [health_manager]
-controller_ip_port_list = {address}:{HEARTBEAT_PORT}
+controller_ip_port_list = {assignment.controller}:{HEARTBEAT_PORT}
 heartbeat_interval = {HEARTBEAT_SECONDS}
 heartbeat_key = {assignment.heartbeat_key}
 

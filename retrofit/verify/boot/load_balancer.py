@@ -23,8 +23,11 @@ from retrofit.verify.boot.configs.model import (
 from retrofit.verify.boot.members import MONITOR
 from retrofit.verify.boot.network import (
     ADDITIONAL_ADDRESS,
+    ADDITIONAL_ADDRESS6,
     ADDITIONAL_NETWORK,
+    ADDITIONAL_NETWORK6,
     ADDITIONAL_OURS,
+    ADDITIONAL_OURS6,
     MEMBER,
     PEER_ADDRESS,
     VIP,
@@ -59,6 +62,9 @@ class Vip:
 
 PRIMARY = Vip(address=VIP_ADDRESS, network=VIP.cidr, gateway=VIP.ours, vrrp_ip=VIP.theirs)
 ADDITIONAL = Vip(address=ADDITIONAL_ADDRESS, network=ADDITIONAL_NETWORK, gateway=ADDITIONAL_OURS)
+ADDITIONAL6 = Vip(
+    address=ADDITIONAL_ADDRESS6, network=ADDITIONAL_NETWORK6, gateway=ADDITIONAL_OURS6
+)
 IPV6 = Vip(address=VIP_ADDRESS6, network=VIP.cidr6, gateway=VIP.ours6, vrrp_ip="2001:db8:b::10")
 
 
@@ -102,20 +108,28 @@ class Balancer:
         )
 
 
-def load_balancer(
-    scenario: Scenario, amphora_id: str, *, balancer_id: str, full: bool, additional_vips: bool
-) -> Balancer:
-    """Return the load balancer of a boot.
+def vips_of(
+    scenario: Scenario, *, full: bool, additional_vips: bool = True, both_families: bool = True
+) -> tuple[Vip, ...]:
+    """Return the VIPs of a boot, the primary one first; one without `full`.
 
-    Without `full`, the few listeners of level `boot`. Agents without `additional_vips` have one
-    VIP: to be asked over both families, the two boots share them.
+    Agents without `additional_vips` take one, and some are not asked for `both_families` at once:
+    the two boots share the families then.
     """
+    single = scenario.name == "single"
     if not full:
-        vips: tuple[Vip, ...] = (PRIMARY,)
-    elif additional_vips:
-        vips = (PRIMARY, ADDITIONAL, IPV6)
-    else:
-        vips = (IPV6,) if scenario.name == "single" else (PRIMARY,)
+        return (PRIMARY,)
+    if not additional_vips:
+        return (IPV6,) if single else (PRIMARY,)
+    if not both_families:
+        return (IPV6, ADDITIONAL6) if single else (PRIMARY, ADDITIONAL)
+    return PRIMARY, ADDITIONAL, IPV6
+
+
+def load_balancer(
+    scenario: Scenario, amphora_id: str, *, balancer_id: str, full: bool, vips: tuple[Vip, ...]
+) -> Balancer:
+    """Return the load balancer of a boot; without `full`, the few listeners of level `boot`."""
     near = Pool(protocol="HTTP", members=(Member(address=VIP.ours, port=MEMBER_PORT),))
     if scenario.name == "pair":
         listeners = {
@@ -125,7 +139,7 @@ def load_balancer(
     elif not full:
         listeners = _basic(near)
     else:
-        listeners = _complete(balancer_id)
+        listeners = _complete(balancer_id, vips)
     return Balancer(
         amphora_id=amphora_id,
         vips=vips,
@@ -143,7 +157,11 @@ def _basic(pool: Pool) -> dict[str, Listener]:
     }
 
 
-def _complete(balancer_id: str) -> dict[str, Listener]:
+def _complete(balancer_id: str, vips: tuple[Vip, ...]) -> dict[str, Listener]:
+    families = {":" in vip.address for vip in vips}
+    # LVS has the members of a VIP's own family.
+    datagram = tuple(each for each in _both(UDP_MEMBER_PORT) if (":" in each.address) in families)
+    associated = MEMBER.ours6 if families == {True} else MEMBER.ours
     web = Pool(protocol="HTTP", members=_both(MEMBER_PORT))
     encrypted = Pool(
         protocol="HTTP",
@@ -200,7 +218,7 @@ def _complete(balancer_id: str) -> dict[str, Listener]:
             port=UDP_PORT,
             pool=Pool(
                 protocol="UDP",
-                members=_both(UDP_MEMBER_PORT),
+                members=datagram,
                 monitor=_by_a_program("UDP-CONNECT"),
             ),
         ),
@@ -209,7 +227,7 @@ def _complete(balancer_id: str) -> dict[str, Listener]:
             port=SCTP_PORT,
             pool=Pool(
                 protocol="SCTP",
-                members=(Member(address=MEMBER.ours, port=SCTP_MEMBER_PORT),),
+                members=(Member(address=associated, port=SCTP_MEMBER_PORT),),
                 monitor=_by_a_program("SCTP"),
             ),
         ),

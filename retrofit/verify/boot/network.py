@@ -107,6 +107,10 @@ ADDITIONAL_NETWORK = "198.18.0.0/24"
 """A further IPv4 subnet of the VIP's network."""
 ADDITIONAL_OURS = "198.18.0.2"
 ADDITIONAL_ADDRESS = "198.18.0.50"
+ADDITIONAL_NETWORK6 = "2001:db8:d::/64"
+"""And a further IPv6 one."""
+ADDITIONAL_OURS6 = "2001:db8:d::2"
+ADDITIONAL_ADDRESS6 = "2001:db8:d::50"
 PEER_ADDRESS = "198.51.100.11"
 """The other amphora of a pair, whose part we play on the VIP's network."""
 LINK_LOCAL = "fe80::1"
@@ -235,6 +239,7 @@ def _setup() -> Iterator[str]:
         yield f"address add {cable.ours}/{cable.prefix} dev {cable.device}"
         yield f"link set {cable.device} up"
     yield f"address add {ADDITIONAL_OURS}/24 dev {VIP.device}"
+    yield f"address add {ADDITIONAL_OURS6}/64 dev {VIP.device} nodad"
     yield f"address add {PEER_ADDRESS}/{VIP.prefix} dev {VIP.device}"
 
 

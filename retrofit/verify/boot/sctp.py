@@ -61,9 +61,13 @@ class Packet:
     initiate_tag: int = 0
 
     @classmethod
-    def read(cls, data: bytes) -> Packet | None:
-        """Return the packet of what a raw IPv4 socket received; None when it is no SCTP."""
-        if not data or len(data) < (start := (data[0] & 15) * 4) + HEADER.size + 4:
+    def read(cls, data: bytes, *, ipv6: bool = False) -> Packet | None:
+        """Return the packet of what a raw socket received; None when it is no SCTP.
+
+        With `ipv6`, of a socket of that family: its packets come without the header of IP.
+        """
+        start = 0 if ipv6 or not data else (data[0] & 15) * 4
+        if len(data) < start + HEADER.size + 4:
             return None
         source, destination, tag, _ = HEADER.unpack_from(data, start)
         chunk = data[start + HEADER.size]
@@ -104,8 +108,11 @@ def sctp_member(namespace: Namespace, address: str, port: int) -> Iterator[list[
     Where the kernel answers, the list stays empty.
     """
     senders: list[str] = []
+    ipv6 = ":" in address
     if kernel_has_sctp(namespace):
-        with namespace.open_socket(socket.SOCK_STREAM, protocol=socket.IPPROTO_SCTP) as listener:
+        with namespace.open_socket(
+            socket.SOCK_STREAM, ipv6=ipv6, protocol=socket.IPPROTO_SCTP
+        ) as listener:
             listener.bind((address, port))
             listener.listen()
             yield senders
@@ -113,7 +120,7 @@ def sctp_member(namespace: Namespace, address: str, port: int) -> Iterator[list[
 
     def answer(server: socket.socket) -> None:
         data, sender = server.recvfrom(4096)
-        asked = Packet.read(data)
+        asked = Packet.read(data, ipv6=ipv6)
         if asked is not None and asked.chunk == INIT and asked.destination == port:
             senders.append(sender[0])
             acknowledged = Packet(
@@ -125,7 +132,7 @@ def sctp_member(namespace: Namespace, address: str, port: int) -> Iterator[list[
             )
             server.sendto(acknowledged.encoded(), (sender[0], 0))
 
-    with namespace.open_socket(socket.SOCK_RAW, protocol=socket.IPPROTO_SCTP) as server:
+    with namespace.open_socket(socket.SOCK_RAW, ipv6=ipv6, protocol=socket.IPPROTO_SCTP) as server:
         server.bind((address, 0))
         with answering(server, answer):
             yield senders
@@ -138,7 +145,8 @@ def initiate(
     source, tag = secrets.randbelow(20000) + 40000, secrets.randbits(31) + 1
     message = Packet(source=source, destination=port, tag=0, chunk=INIT, initiate_tag=tag).encoded()
     end = time.monotonic() + timeout
-    with namespace.open_socket(socket.SOCK_RAW, protocol=socket.IPPROTO_SCTP) as client:
+    ipv6 = ":" in address
+    with namespace.open_socket(socket.SOCK_RAW, ipv6=ipv6, protocol=socket.IPPROTO_SCTP) as client:
         client.bind((ours, 0))
         client.sendto(message, (address, 0))
         while (left := end - time.monotonic()) > 0:
@@ -147,7 +155,7 @@ def initiate(
                 data, sender = client.recvfrom(4096)
             except TimeoutError:
                 break
-            answer = Packet.read(data)
+            answer = Packet.read(data, ipv6=ipv6)
             if answer is None or sender[0] != address:
                 continue
             if (answer.source, answer.destination, answer.tag) == (port, source, tag):

@@ -11,14 +11,20 @@ from pathlib import Path
 
 import structlog
 
-from retrofit.control_plane.agents import ADDITIONAL_VIPS, INTERFACE_RULES, Feature
+from retrofit.control_plane.agents import (
+    ADDITIONAL_VIPS,
+    INTERFACE_RULES,
+    LVS_OF_BOTH_FAMILIES,
+    Feature,
+    agent_version,
+)
 from retrofit.system.deadline import deadline
 from retrofit.verify.boot import heartbeat
 from retrofit.verify.boot.amphora import Amphora
 from retrofit.verify.boot.certificates import authority, issued
 from retrofit.verify.boot.configs.model import new_id
 from retrofit.verify.boot.guest import Guest
-from retrofit.verify.boot.load_balancer import Balancer, load_balancer
+from retrofit.verify.boot.load_balancer import Balancer, load_balancer, vips_of
 from retrofit.verify.boot.machine import TICKS_MISSED, MachineLostError
 from retrofit.verify.boot.members import Server
 from retrofit.verify.boot.network import MANAGEMENT
@@ -54,6 +60,7 @@ class Trial:
         self.progress = request.progress
         self.full = full
         self.release = release_of(agent)
+        version = agent_version(agent)
         self.haproxy: tuple[int, ...] = ()
         self.facts: dict[str, str] = {}
         self.certificate_ca = authority("load balancer CA")
@@ -63,7 +70,12 @@ class Trial:
             amphora.id,
             balancer_id=new_id(),
             full=full,
-            additional_vips=self.has(ADDITIONAL_VIPS),
+            vips=vips_of(
+                amphora.scenario,
+                full=full,
+                additional_vips=self.has(ADDITIONAL_VIPS),
+                both_families=version is None or not LVS_OF_BOTH_FAMILIES.concerns(version),
+            ),
         )
         self.members: dict[str, Server] = {}
         self.client_ca = authority("clients' CA")

@@ -38,6 +38,10 @@ def has(subject: Subject, trait: Trait) -> bool:
 
 
 def _concerns(defect: Defect, subject: Subject) -> bool:
+    octavia = subject.distributions.get("octavia")
+    version = None if octavia is None else agent_version(octavia.version)
+    if version is not None and version[0] < defect.begins:
+        return False
     if defect.python is None:
         return True
     python = subject.python_version

@@ -108,11 +108,13 @@ def balancer(described: Described) -> models.LoadBalancer:
     pools: dict[str, models.Pool] = {}
     listeners = [listener(each, pools) for each in described["listeners"]]
     primary, *additional = described["vips"]
+    further: Described = {}
+    if additional:  # which Octavia 10 has no model of
+        further["additional_vips"] = [models.AdditionalVip(ip_address=each) for each in additional]
     return models.LoadBalancer(
         id=described["id"], name="trial", project_id=described["project_id"], enabled=True,
         topology=described["topology"], amphorae=amphorae, pools=list(pools.values()),
-        vip=models.Vip(ip_address=primary), listeners=listeners,
-        additional_vips=[models.AdditionalVip(ip_address=each) for each in additional],
+        vip=models.Vip(ip_address=primary), listeners=listeners, **further,
     )  # fmt: skip
 
 
@@ -126,6 +128,8 @@ def render(asked: Described) -> Described:
             certificates["client-ca"] = each["client_ca_file"]
         if each["pool"] and each["pool"]["ca_file"]:
             certificates[each["pool"]["id"]] = {"ca_cert": each["pool"]["ca_file"]}
+    if asked.get("only") == "lvs":
+        return {"lvs": _lvs(made)}
     texts: Described = {
         "haproxy": JinjaTemplater(connection_logging=True).build_config(
             made.amphorae[0],
@@ -134,11 +138,7 @@ def render(asked: Described) -> Described:
             haproxy_versions=asked["haproxy"],
             amp_details={},
         ),
-        "lvs": {
-            each.id: LvsJinjaTemplater().build_config(each)
-            for each in made.listeners
-            if each.protocol in ("UDP", "SCTP")
-        },
+        "lvs": _lvs(made),
     }
     if "vrrp" in asked:
         vrrp = asked["vrrp"]
@@ -156,6 +156,14 @@ def render(asked: Described) -> Described:
             },
         )
     return texts
+
+
+def _lvs(made: models.LoadBalancer) -> dict[str, str]:
+    return {
+        each.id: LvsJinjaTemplater().build_config(each)
+        for each in made.listeners
+        if each.protocol in ("UDP", "SCTP")
+    }
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,24 @@ from retrofit.system import process
 from retrofit.verify.boot.configs.keepalived import Address, keepalived_config
 from retrofit.verify.boot.configs.lvs import lvs_config
 from retrofit.verify.boot.configs.model import LoadBalancer
-from retrofit.verify.boot.load_balancer import Balancer, load_balancer
+from retrofit.verify.boot.load_balancer import Balancer, load_balancer, vips_of
 from retrofit.verify.boot.network import PEER_ADDRESS, VIP
 from retrofit.verify.boot.scenario import PAIR, SINGLE, Scenario
+from tests.component.control_plane import octavias
 
 ROOT = Path(__file__).resolve().parents[3]
+CACHE = ROOT / ".cache/language"
 OCTAVIA_PYTHON = ROOT / ".venv-devcloud/bin/python"
 TEMPLATES = Path(__file__).with_name("octavia_templates.py")
 
 
-def made(scenario: Scenario, *, full: bool = True, additional_vips: bool = True) -> Balancer:
+def made(scenario: Scenario, *, full: bool = True, **agent: bool) -> Balancer:
     return load_balancer(
         scenario,
         "6e1f5a0c-58a4-4a5b-9ab1-3d1fbd1d1f04",
         balancer_id="0b4a2f53-6ef9-4d0c-9e07-3b1a3f0d5a10",
         full=full,
-        additional_vips=additional_vips,
+        vips=vips_of(scenario, full=full, **agent),
     )
 
 
@@ -46,6 +49,7 @@ BALANCERS = {
     "full": made(SINGLE),
     "boot": made(SINGLE, full=False),
     "agent-before-11": made(SINGLE, additional_vips=False),
+    "agent-11": made(SINGLE, both_families=False),
     "pair": made(PAIR),
 }
 PAIR_VIPS = BALANCERS["pair"].vips
@@ -92,7 +96,7 @@ def test_haproxy_gets_what_octavia_would_write(name: str, haproxy: str, theirs: 
     assert lines(ours) == lines(theirs[name, haproxy]["haproxy"])
 
 
-@pytest.mark.parametrize("name", ["full", "agent-before-11"])
+@pytest.mark.parametrize("name", ["full", "agent-11"])
 def test_lvs_gets_what_octavia_would_write(name: str, theirs: Theirs) -> None:
     described = BALANCERS[name].described()
     ours = {
@@ -104,6 +108,26 @@ def test_lvs_gets_what_octavia_would_write(name: str, theirs: Theirs) -> None:
     assert ours == {
         each: lines(text) for each, text in theirs[name, HAPROXY_VERSIONS[0]]["lvs"].items()
     }
+
+
+@pytest.mark.slow
+def test_lvs_of_an_agent_before_11_gets_what_octavia_10_would_write() -> None:
+    described = BALANCERS["agent-before-11"].described()
+    code = octavias.unpacked("10.1.1", CACHE / "octavia")
+    done = process.run(
+        [OCTAVIA_PYTHON, "-P", "-W", "ignore", TEMPLATES],
+        timeout=300,
+        stdin=json.dumps([question(described, "2.4.24", only="lvs")]).encode(),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(code)},
+    )
+    (theirs,) = json.loads(done.stdout)
+    ours = {
+        each.id: lines(lvs_config(described, each, grouped=False))
+        for each in described.listeners
+        if not each.by_haproxy
+    }
+    assert len(ours) == 2
+    assert ours == {each: lines(text) for each, text in theirs["lvs"].items()}
 
 
 def test_keepalived_gets_what_octavia_would_write(theirs: Theirs) -> None:

@@ -11,6 +11,7 @@ from retrofit.control_plane.agents import (
     ADDITIONAL_VIPS,
     CONFIGURATION_UPDATE,
     DEFECTS,
+    LVS_OF_BOTH_FAMILIES,
     Feature,
     agent_version,
     distance,
@@ -134,6 +135,19 @@ def test_a_fix_counts_from_its_first_version_in_each_release(version: str, mende
     numbers = agent_version(version)
     assert numbers is not None
     assert CONFIGURATION_UPDATE.is_in(numbers) is mended
+
+
+@pytest.mark.parametrize(
+    ("version", "concerned"),
+    [("10.1.1", False), ("11.0.0", True), ("11.0.2", True), ("12.0.0", True), ("12.0.1", False),
+     ("19.0.0", False)],
+)  # fmt: skip
+def test_a_defect_concerns_the_versions_between_its_coming_and_its_end(
+    version: str, concerned: bool
+) -> None:
+    numbers = agent_version(version)
+    assert numbers is not None
+    assert LVS_OF_BOTH_FAMILIES.concerns(numbers) is concerned
 
 
 def test_every_defect_names_checks_or_an_element_that_are_there() -> None:

@@ -24,7 +24,7 @@ from retrofit.verify.boot.certificates import Credentials
 from retrofit.verify.boot.configs.haproxy import peer_name
 from retrofit.verify.boot.guest import AgentState, agent_state, listening, why_agent_stays_silent
 from retrofit.verify.boot.heartbeat import decode
-from retrofit.verify.boot.load_balancer import load_balancer
+from retrofit.verify.boot.load_balancer import load_balancer, vips_of
 from retrofit.verify.boot.machine import (
     LARGEST_CONSOLE,
     PLATFORMS,
@@ -39,6 +39,7 @@ from retrofit.verify.boot.machine import (
 from retrofit.verify.boot.network import MANAGEMENT, MEMBER
 from retrofit.verify.boot.router import advertisement
 from retrofit.verify.boot.scenario import PAIR, SINGLE
+from tests.unit.verify.test_late_timer import Amphora, on_trial
 
 KEY = "insecure"
 
@@ -341,20 +342,54 @@ def test_peer_name_is_the_one_the_agent_computes() -> None:
 
 
 def test_haproxy_configuration_uses_the_uploaded_list_of_certificates() -> None:
-    balancer = load_balancer(SINGLE, "6e1f", balancer_id="lb-1", full=False, additional_vips=True)
+    balancer = load_balancer(
+        SINGLE, "6e1f", balancer_id="lb-1", full=False, vips=vips_of(SINGLE, full=False)
+    )
     listener = balancer.listeners["terminated"].id
     listed = f"ssl crt-list /var/lib/octavia/certs/lb-1/{listener}.pem"
     assert listed in balancer.haproxy_config((3, 0))
 
 
 def test_an_agent_without_additional_vips_is_asked_over_both_families_all_the_same() -> None:
-    vips = [
-        load_balancer(scenario, "6e1f", balancer_id="lb-1", full=True, additional_vips=False).vips
-        for scenario in (SINGLE, PAIR)
-    ]
+    vips = [vips_of(scenario, full=True, additional_vips=False) for scenario in (SINGLE, PAIR)]
     assert [len(each) for each in vips] == [1, 1]
     assert [":" in each[0].address for each in vips] == [True, False]
     assert all(each[0].vrrp_ip for each in vips)
+
+
+def test_an_agent_that_fails_with_both_families_is_asked_for_additional_vips_of_each() -> None:
+    vips = [vips_of(scenario, full=True, both_families=False) for scenario in (SINGLE, PAIR)]
+    assert [len(each) for each in vips] == [2, 2]
+    assert [{":" in vip.address for vip in each} for each in vips] == [{True}, {False}]
+    assert all(each[0].vrrp_ip and each[0].network != each[1].network for each in vips)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"additional_vips": False}, {"both_families": False}],
+    ids=["any", "before-11", "11"],
+)
+def test_members_behind_lvs_are_of_the_families_of_the_vips(given: dict[str, bool]) -> None:
+    vips = vips_of(SINGLE, full=True, **given)
+    made = load_balancer(SINGLE, "6e1f", balancer_id="lb-1", full=True, vips=vips)
+    families = {":" in vip.address for vip in vips}
+    members = {
+        name: {":" in each.address for each in made.listeners[name].required_pool.members}
+        for name in ("udp", "sctp")
+    }
+    assert members["udp"] == families
+    assert members["sctp"] <= families
+
+
+@pytest.mark.parametrize(
+    ("agent", "families"),
+    [("10.1.1", {True}), ("11.0.2", {True}), ("12.0.0", {True}), ("12.0.1", {False, True}),
+     ("16.0.0", {False, True}), ("", {False, True})],
+)  # fmt: skip
+def test_the_trial_asks_an_agent_for_what_its_release_can(agent: str, families: set[bool]) -> None:
+    asked = on_trial(Amphora("", 0, "kvm"), agent=agent).balancer
+    assert {":" in vip.address for vip in asked.vips} == families
+    assert len(asked.vips) == (1 if agent.startswith("10.") else 2 if families == {True} else 3)
 
 
 def test_a_card_gets_the_ipv6_address_that_neutron_computes_of_its_mac() -> None:
@@ -378,7 +413,7 @@ def test_the_config_drive_of_a_pair_has_ipv6_alone(
     network = json.loads((tmp_path / "openstack/latest/network_data.json").read_text())
     assert [each["type"] for each in network["networks"]] == ["ipv6_slaac"]
     configuration = config_drive.agent_conf(paired)
-    assert f"controller_ip_port_list = [{MANAGEMENT.ours6}]:5555\n" in configuration
+    assert f"controller_ip_port_list = {MANAGEMENT.ours6}:5555\n" in configuration
     assert "loadbalancer_topology = ACTIVE_STANDBY\n" in configuration
 
 

@@ -12,9 +12,11 @@ import pytest
 from retrofit.config import BuildSettings, VerifySettings
 from retrofit.control_plane.agents import (
     ALTERNATIVE_NAMES,
+    BRACKETS,
     CONFIGURATION_UPDATE,
     FORKED_SENDER,
     INTERFACE_RULES,
+    LVS_OF_BOTH_FAMILIES,
     Trait,
 )
 from retrofit.control_plane.certificates import CHECK, Certificates, Client, Judgement
@@ -54,15 +56,25 @@ def test_an_agent_with_every_fix_in_its_files_passes_whatever_its_version(
     image: Callable[..., Subject],
 ) -> None:
     # The tree's agent calls itself 14.0.0, which by version alone has two of them.
-    assert "none of 3" in agent_known_defects(image(python="3.14.7"))
+    assert "none of 5" in agent_known_defects(image(python="3.14.7"))
 
 
-@pytest.mark.parametrize("trait", [CONFIGURATION_UPDATE, ALTERNATIVE_NAMES])
+@pytest.mark.parametrize(
+    "trait", [CONFIGURATION_UPDATE, ALTERNATIVE_NAMES, BRACKETS, LVS_OF_BOTH_FAMILIES]
+)
 def test_a_defect_that_an_amphora_lives_with_warns(
     image: Callable[..., Subject], trait: Trait
 ) -> None:
     with pytest.raises(WarningError, match=trait.name):
         agent_known_defects(image(trait))
+
+
+def test_a_defect_does_not_concern_agents_from_before_it_came(
+    image: Callable[..., Subject], tmp_path: Path
+) -> None:
+    subject = image(LVS_OF_BOTH_FAMILIES)
+    subject.distributions["octavia"] = replace(subject.distributions["octavia"], version="10.1.1")
+    assert agent_known_defects(subject)
 
 
 def test_a_mute_agent_fails_on_the_python_that_mutes_it(image: Callable[..., Subject]) -> None:

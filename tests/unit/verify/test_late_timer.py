@@ -40,7 +40,7 @@ class Amphora:
         self.restarts += 1
 
 
-def on_trial(amphora: Amphora) -> Trial:
+def on_trial(amphora: Amphora, *, agent: str = "") -> Trial:
     request: Any = SimpleNamespace(
         settings=None,
         build=SimpleNamespace(ssh=True),
@@ -49,7 +49,7 @@ def on_trial(amphora: Amphora) -> Trial:
         progress=None,
         control_plane=None,
     )
-    return Trial(cast(Any, amphora), request, full=True)
+    return Trial(cast(Any, amphora), request, full=True, agent=agent)
 
 
 def test_a_kernel_without_ticks_is_switched_on_again() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from retrofit.control_plane.agents import ADDITIONAL_VIPS
 from retrofit.verify.agent_files import CERTIFICATE_DIRECTORY
 from retrofit.verify.boot import heartbeat
 from retrofit.verify.boot.checks.agent import API_VERSION
@@ -125,7 +126,9 @@ def starts_lvs(trial: Trial, name: str) -> str:
     trial.agent.expect(
         "PUT",
         f"/{API_VERSION}/listeners/{trial.amphora.id}/{listener.id}/udp_listener",
-        lvs_config(trial.balancer.described(), listener).encode(),
+        lvs_config(
+            trial.balancer.described(), listener, grouped=trial.has(ADDITIONAL_VIPS)
+        ).encode(),
     )
     return change(trial, listener.id, "start")
 

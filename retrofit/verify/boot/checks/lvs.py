@@ -73,14 +73,14 @@ def _echoed(trial: Trial, vip: lb.Vip) -> float:
 
 def carries_sctp(trial: Trial) -> str:
     """Open an association through the VIP: an INIT reaches the member, its answer comes back."""
-    vip = next((each for each in trial.balancer.vips if ":" not in each.address), None)
-    if vip is None:
-        vip = trial.balancer.vips[0]
+    (member,) = trial.balancer.listeners["sctp"].required_pool.members
+    ipv6 = ":" in member.address
+    vip = next(each for each in trial.balancer.vips if (":" in each.address) == ipv6)
     began = time.monotonic()
     namespace = trial.amphora.namespace
     trial.progress(f"waiting for SCTP through {vip.address}", None)
     answer: int | None = None
-    with sctp.sctp_member(namespace, MEMBER.ours, lb.SCTP_MEMBER_PORT) as senders:
+    with sctp.sctp_member(namespace, member.address, member.port) as senders:
         while time.monotonic() - began < LVS_TIMEOUT:
             answer = sctp.initiate(
                 namespace, vip.gateway, vip.address, lb.SCTP_PORT, timeout=ANSWER_TIMEOUT

@@ -112,7 +112,7 @@ def serves_ipv6_vip(trial: Trial) -> str:
 
 def serves_additional_vip(trial: Trial) -> str:
     """Send a request to an additional VIP, of another subnet."""
-    return _by_vip(trial, lb.ADDITIONAL.address)
+    return _by_vip(trial, trial.balancer.vips[1].address)
 
 
 def _by_vip(trial: Trial, address: str) -> str:

@@ -1,12 +1,12 @@
 """Keepalived's configuration of a UDP or SCTP listener, which the kernel serves by LVS.
 
-`octavia/common/jinja/lvs/templates/`, as of Octavia 19. The agent's health daemon reads ids out of
-the comments: with other words in them it sends no heartbeat at all.
+`octavia/common/jinja/lvs/templates/`, as of Octavia 11 to 19, and of 10. The agent's health daemon
+reads ids out of the comments: with other words in them it sends no heartbeat at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from retrofit.verify.boot.configs.model import (
     CONNECTION_LIMIT,
@@ -14,14 +14,16 @@ from retrofit.verify.boot.configs.model import (
     LoadBalancer,
     Member,
     Monitor,
-    Pool,
 )
 
 UDP_CHECK = "/var/lib/octavia/lvs/check/udp_check.sh"
 
 
-def lvs_config(balancer: LoadBalancer, listener: Listener) -> str:
-    """Write the configuration of one listener."""
+def lvs_config(balancer: LoadBalancer, listener: Listener, *, grouped: bool = True) -> str:
+    """Write the configuration of one listener.
+
+    Without `grouped`, for one VIP and as Octavia 10 does: its agents find no members in a group.
+    """
     lines = [
         f"# Configuration for Loadbalancer {balancer.id}",
         f"# Configuration for Listener {listener.id}",
@@ -29,10 +31,14 @@ def lvs_config(balancer: LoadBalancer, listener: Listener) -> str:
         "net_namespace amphora-haproxy",
         "",
     ]
+    if not grouped:
+        (vip,) = balancer.vips
+        lines += _server(listener, f"{vip} {listener.port}", listener.required_pool.members)
+        return "\n".join(lines) + "\n"
     for version in (4, 6):
         vips = [vip for vip in balancer.vips if _version(vip) == version]
         if vips:
-            lines += _group(listener, listener.required_pool, vips, version)
+            lines += _group(listener, vips, version)
     return "\n".join(lines) + "\n"
 
 
@@ -40,13 +46,19 @@ def _version(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def _group(listener: Listener, pool: Pool, vips: list[str], version: int) -> Iterator[str]:
+def _group(listener: Listener, vips: list[str], version: int) -> Iterator[str]:
     yield f"virtual_server_group ipv{version}-group {{"
     for vip in vips:
         yield f"    {vip} {listener.port}"
     yield "}"
     yield ""
-    yield f"virtual_server group ipv{version}-group {{"
+    members = [each for each in listener.required_pool.members if _version(each.address) == version]
+    yield from _server(listener, f"group ipv{version}-group", members)
+
+
+def _server(listener: Listener, name: str, members: Iterable[Member]) -> Iterator[str]:
+    pool = listener.required_pool
+    yield f"virtual_server {name} {{"
     yield "    lb_algo wrr"
     yield "    lb_kind NAT"
     yield f"    protocol {listener.protocol}"
@@ -57,9 +69,8 @@ def _group(listener: Listener, pool: Pool, vips: list[str], version: int) -> Ite
     yield f"    # Configuration for Pool {pool.id}"
     if pool.monitor is not None:
         yield f"    # Configuration for HealthMonitor {pool.monitor.id}"
-    for member in pool.members:
-        if _version(member.address) == version:
-            yield from _real_server(member, pool.monitor)
+    for member in members:
+        yield from _real_server(member, pool.monitor)
     yield "}"
     yield ""
 

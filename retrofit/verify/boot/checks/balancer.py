@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from retrofit.control_plane.agents import ADDITIONAL_VIPS
 from retrofit.verify.agent_files import CERTIFICATE_DIRECTORY
@@ -17,6 +18,7 @@ from retrofit.verify.boot.trial import Trial
 from retrofit.verify.checks import CheckFailedError
 
 MTU = 1500
+RELOAD_TIMEOUT = 60.0
 
 
 def plugs_vip(trial: Trial) -> str:
@@ -189,11 +191,19 @@ def deletes_listeners(trial: Trial) -> str:
     if plain not in left or left & (gone | {deleted}):
         raise CheckFailedError(f"GET /listeners returns {answer}")
     port = trial.balancer.listeners["encrypted"].port
-    try:
-        fetch(trial.amphora.namespace, port, address=trial.balancer.address, timeout=10)
-    except OSError as refused:
-        return f"{len(gone)} of HAProxy and port {UDP_PORT} by LVS: {type(refused).__name__}"
-    raise CheckFailedError(f"port {port} still answers")
+    began = time.monotonic()
+    # The agent answers before HAProxy has read what it is to reload.
+    while time.monotonic() - began < RELOAD_TIMEOUT:
+        try:
+            fetch(trial.amphora.namespace, port, address=trial.balancer.address, timeout=10)
+        except OSError as refused:
+            after = time.monotonic() - began
+            return (
+                f"{len(gone)} of HAProxy after {after:.0f} s ({type(refused).__name__}),"
+                f" port {UDP_PORT} by LVS"
+            )
+        time.sleep(1)
+    raise CheckFailedError(f"port {port} still answers {RELOAD_TIMEOUT:g} s after the reload")
 
 
 def keep_plain_only(trial: Trial) -> None:

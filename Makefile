@@ -187,6 +187,8 @@ lock: ## Pin the dependencies anew (needs uv)
 		--no-header --no-annotate --group docs -c requirements/run.txt -o requirements/docs.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate requirements/build.in -c requirements/test.txt -o requirements/build.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate requirements/devcloud.in -o requirements/devcloud.txt
 
 .PHONY: clean
 clean: demo-down ## Delete everything that was made

@@ -2,14 +2,16 @@
 
 Octavia asks nobody before it begins, and a failover that finds no room leaves its load balancer in
 ERROR. What Nova and Neutron answer is true for the moment: others build meanwhile. Both are asked
-as `octavia.cloud`; an answer that its user may not have is no obstacle, and named.
+as `octavia.cloud`; an answer that its user may not have is no obstacle, and named. Which answer
+means what was measured against Nova 33 and Neutron 29.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, Self
 
 from keystoneauth1 import exceptions as ks_exc
@@ -26,6 +28,8 @@ from retrofit.redaction import redacted
 NOVA, NEUTRON = "Nova", "Neutron"
 SERVICES = {NOVA: ("compute", "2.71"), NEUTRON: ("network", None)}
 """Type in the catalog, and API version: from 2.71 on (Stein) a server names its server groups."""
+PAGE = 1000
+"""Ports in one answer of Neutron's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +48,12 @@ class _UnknownError(Exception):
     """A service does not answer a question, for a reason that says nothing about room."""
 
 
+class _GoneError(_UnknownError):
+    """A service does not know what was asked about, or does not show it to this user."""
+
+
 class _FailingError(Exception):
-    """A service fails: Octavia would fail by it too."""
+    """A service fails or cannot be reached: Octavia would fail by it too."""
 
 
 @dataclass(kw_only=True)
@@ -69,8 +77,34 @@ class _Findings:
                 f"{name}: the answer has another form than its API's"
                 f" ({type(error).__name__}: {error})"
             )
-        except _FailingError as error:
-            self.missing_for_all.append(str(error))
+
+    def compare(
+        self,
+        quota: str,
+        rows: Mapping[str, Any],
+        wanted: Mapping[str, Any],
+        *,
+        used: str,
+        alike: Collection[str] = (),
+    ) -> None:
+        """Find what a quota has no room for, by the names of the service's API.
+
+        Of what is `alike`, each load balancer needs as much; of the rest each needs some.
+        """
+        for name, each in wanted.items():
+            row = rows.get(name)
+            if not isinstance(each, int) or not isinstance(row, Mapping) or row["limit"] < 0:
+                continue
+            free, all_of_them = (
+                row["limit"] - row[used] - row.get("reserved", 0),
+                each * self.needed,
+            )
+            if free < all_of_them:
+                found = self.missing_for_all if free <= 0 or name in alike else self.missing
+                found.append(
+                    f"{quota} has {_left(free)} of {row['limit']} {name}, and {all_of_them}"
+                    f" {'is' if all_of_them == 1 else 'are'} needed"
+                )
 
     def room(self) -> Room:
         return Room(
@@ -83,122 +117,198 @@ class _Findings:
 class Capacity:
     """Nova and Neutron of the cloud that Octavia is in, asked for what a failover needs."""
 
-    def __init__(self, requests: Requests, adapters: Mapping[str, Adapter | str]) -> None:
+    def __init__(self, region: Any, session: Any, requests: Requests) -> None:
+        self._region = region
+        self._session = session
         self._requests = requests
-        self._adapters = adapters
-        """An adapter, or why there is none."""
+        self._adapters: dict[str, Adapter] = {}
 
     @classmethod
     def connect(cls, target: Target) -> Self:
-        """Find Nova and Neutron, as `octavia.cloud`. Raises ConfigError."""
+        """Be ready to ask as `octavia.cloud`. Nothing is asked by this. Raises ConfigError."""
         settings = octavia_cloud(impatient(target))
         region = cloud_region(settings)
-        session, requests = session_of(region, settings)
-        adapters: dict[str, Adapter | str] = {}
-        for name, (service, microversion) in SERVICES.items():
-            try:
-                address = registered(region, session, service)
-            except (ks_exc.ClientException, *BROKEN) as error:
-                adapters[name] = f"not found in the catalog ({connection_error(error)})"
-                continue
-            if name == NEUTRON:
-                address = versioned(address, "v2.0")
-            adapters[name] = Adapter(
-                session,
-                service_type=service,
-                endpoint_override=address,
-                default_microversion=microversion,
-            )
-        return cls(requests, adapters)
+        return cls(region, *session_of(region, settings))
 
     def room_for(
-        self, compute_ids: Collection[str], subnets: Mapping[str, str], *, needed: int = 1
+        self, compute_ids: Sequence[str], subnets: Mapping[str, str], *, needed: int = 1
     ) -> Room:
         """Return what a failover of the load balancer with these amphorae would lack.
 
-        `compute_ids` are servers of Nova's, `subnets` those of its VIPs with their networks.
-        `needed` is the number of amphorae that are being built at the same time, this one among
-        them. Nine requests or so.
+        `compute_ids` are servers of Nova's, those first that are there for sure: the first one that
+        Nova knows stands for all, since those of a pair have the same of everything. `subnets` are
+        those of its VIPs with their networks. `needed` is the number of amphorae that are being
+        built at the same time, this one among them; those that Nova counts already are counted
+        twice, and one waits for them. Ten requests or so.
         """
         found = _Findings(needed=needed)
-        wanted = dict(subnets)
-        for compute_id in sorted(compute_ids)[:1]:  # a pair's have the same of everything
-            found.ask(self._servers, compute_id)
-            found.ask(self._ports, compute_id, wanted)
-        for network in sorted(set(wanted.values())):
-            its = {subnet for subnet, of in wanted.items() if of == network}
-            found.ask(self._addresses, network, its)
+        networks: dict[str, set[str]] = {network: set() for network in subnets.values()}
+        try:
+            found.ask(self._servers, compute_ids)
+            found.ask(self._ports, compute_ids, networks)
+            for network, used in sorted(networks.items()):
+                its = {subnet for subnet, of in subnets.items() if of == network}
+                found.ask(self._addresses, network, its, used - its)
+        except _FailingError as error:
+            found.missing_for_all.append(str(error))
         return found.room()
 
-    def _servers(self, compute_id: str, found: _Findings) -> None:
+    def _servers(self, compute_ids: Sequence[str], found: _Findings) -> None:
         """Ask for the quota of the servers' project, and for hypervisors where they must differ."""
-        server = self._get(NOVA, "/servers/{}", compute_id)["server"]
-        project = server["tenant_id"]
+        server = self._server(compute_ids)
         flavor = server.get("flavor") or {}
         wanted = {"instances": 1, "cores": flavor.get("vcpus"), "ram": flavor.get("ram")}
-        found.ask(self._server_quota, project, wanted)
+        found.ask(self._server_quota, server["tenant_id"], wanted)
         for group in server.get("server_groups") or ():
-            found.ask(self._hypervisors, group)
+            found.ask(self._hypervisors, group, server)
+
+    def _server(self, compute_ids: Sequence[str]) -> Any:
+        """Return the first of these servers that Nova knows."""
+        for compute_id in compute_ids:
+            try:
+                return self._get(NOVA, "/servers/{}", compute_id)["server"]
+            except _GoneError:
+                continue
+        raise _UnknownError("Nova shows none of the servers of the amphorae")
 
     def _server_quota(self, project: str, wanted: Mapping[str, Any], found: _Findings) -> None:
         quota = self._get(NOVA, "/os-quota-sets/{}/detail", project)["quota_set"]
-        found.missing_for_all += _short(NOVA, project, quota, wanted, found.needed, "in_use")
+        name = f"Nova's quota of project {project}"
+        found.compare(name, quota, wanted, used="in_use", alike=("instances",))
 
-    def _hypervisors(self, group_id: str, found: _Findings) -> None:
-        """Ask for another hypervisor than those of the group's servers, where that is demanded."""
+    def _hypervisors(self, group_id: str, server: Mapping[str, Any], found: _Findings) -> None:
+        """Ask for a hypervisor without any server of a group, where that is demanded."""
         group = self._get(NOVA, "/os-server-groups/{}", group_id)["server_group"]
         if group.get("policy") != "anti-affinity":
             return
+        members = set(group["members"])
+        if server["id"] not in members:
+            raise _UnknownError("Nova does not show the members of server groups")
+        taken = {self._hypervisor_of(server)}
+        for member in sorted(members - {server["id"]}):
+            try:
+                taken.add(self._hypervisor_of(self._server([member])))
+            except _UnknownError:
+                continue  # it is gone, and its hypervisor free
         rows = self._get(NOVA, "/os-hypervisors")["hypervisors"]
-        able = sum(each["state"] == "up" and each["status"] == "enabled" for each in rows)
-        taken = len(group["members"])
+        able = {
+            each["hypervisor_hostname"]
+            for each in rows
+            if each["state"] == "up" and each["status"] == "enabled"
+        }
         if able <= taken:
             found.missing.append(
-                f"its server group {group_id} is anti-affine and has {taken}"
-                f" server{'s' if taken != 1 else ''}, and {able}"
-                f" hypervisor{'s are' if able != 1 else ' is'} up and enabled"
+                f"its server group {group_id} is anti-affine, and of {len(rows)} hypervisors"
+                f" {len(able)} {'is' if len(able) == 1 else 'are'} up and enabled, each with a"
+                " server of the group"
             )
 
-    def _ports(self, compute_id: str, wanted: dict[str, str], found: _Findings) -> None:
+    @staticmethod
+    def _hypervisor_of(server: Mapping[str, Any]) -> str:
+        try:
+            return str(server["OS-EXT-SRV-ATTR:hypervisor_hostname"])
+        except KeyError:
+            raise _UnknownError("Nova does not show which hypervisor a server is on") from None
+
+    def _ports(
+        self, compute_ids: Sequence[str], networks: dict[str, set[str]], found: _Findings
+    ) -> None:
         """Ask for the subnets of an amphora's ports, and for the quota of their project."""
-        ports = self._get(NEUTRON, "/ports", device_id=compute_id)["ports"]
+        for compute_id in compute_ids:
+            ports = self._get(NEUTRON, "/ports", device_id=compute_id)["ports"]
+            if ports:
+                break
+        else:
+            # To who may not see them, Neutron has none.
+            raise _UnknownError("Neutron shows no ports of the amphorae")
         projects: dict[str, int] = {}
         for port in ports:
             projects[port["project_id"]] = projects.get(port["project_id"], 0) + 1
-            for address in port.get("fixed_ips") or ():
-                wanted[address["subnet_id"]] = port["network_id"]
+            its = networks.setdefault(port["network_id"], set())
+            its.update(address["subnet_id"] for address in port.get("fixed_ips") or ())
         for project, count in sorted(projects.items()):
             found.ask(self._port_quota, project, count)
 
     def _port_quota(self, project: str, count: int, found: _Findings) -> None:
         quota = self._get(NEUTRON, "/quotas/{}/details.json", project)["quota"]
-        wanted = {"port": count}
-        found.missing_for_all += _short(NEUTRON, project, quota, wanted, found.needed, "used")
+        name = f"Neutron's quota of project {project}"
+        found.compare(name, quota, {"port": count}, used="used")
 
-    def _addresses(self, network: str, subnets: Collection[str], found: _Findings) -> None:
+    def _addresses(
+        self, network: str, exactly: Collection[str], any_of: Collection[str], found: _Findings
+    ) -> None:
+        """Ask for free addresses: in each subnet of a VIP, and elsewhere in any one like it.
+
+        Octavia asks for a VIP's subnet by its id; for its other networks Neutron chooses among
+        their subnets of a family.
+        """
         answer = self._get(NEUTRON, "/network-ip-availabilities/{}", network)
-        for each in answer["network_ip_availability"]["subnet_ip_availability"]:
-            free = each["total_ips"] - each["used_ips"]
-            if each["subnet_id"] in subnets and free < found.needed:
-                found.missing.append(
-                    f"subnet {each['subnet_id']} ({each.get('cidr')}) has"
-                    f" {_left(free)} of {each['total_ips']} addresses"
-                )
+        rows = answer["network_ip_availability"]["subnet_ip_availability"]
+        families = {row["ip_version"] for row in rows if row["subnet_id"] in any_of}
+        choices = [[row] for row in rows if row["subnet_id"] in exactly]
+        choices += [[row for row in rows if row["ip_version"] == family] for family in families]
+        for choice in choices:
+            free = [self._free(row, found.needed) for row in choice]
+            if max(free) < found.needed:
+                found.missing += [
+                    f"subnet {row['subnet_id']} ({row.get('cidr')}) has {_left(left)} of"
+                    f" {row['total_ips']} addresses"
+                    for row, left in zip(choice, free, strict=True)
+                ]
 
-    def _get(self, service: str, path: str, *ids: str, **query: str) -> Any:
+    def _free(self, row: Mapping[str, Any], needed: int) -> int:
+        """Return the free addresses in the allocation pools of a subnet.
+
+        Addresses in use elsewhere in it, as a router's often is, count as used in `used_ips`, and
+        `total_ips` are those of the pools. From 2026.1 on Neutron tells them apart.
+        """
+        details = row.get("ip_availability_details")
+        if details is not None:
+            return int(
+                details["total_ips_in_allocation_pool"] - details["used_ips_in_allocation_pool"]
+            )
+        free = int(row["total_ips"] - row["used_ips"])
+        return free if free >= needed else self._counted(row)
+
+    def _counted(self, row: Mapping[str, Any]) -> int:
+        """Count the addresses in use in the allocation pools of a subnet, one by one."""
+        subnet = row["subnet_id"]
+        pools = self._get(NEUTRON, "/subnets/{}", subnet)["subnet"]["allocation_pools"]
+        ranges = [(ip_address(each["start"]), ip_address(each["end"])) for each in pools]
+        used = list(self._used(subnet))
+        if len(used) < row["used_ips"]:
+            raise _UnknownError("Neutron does not show all ports of a subnet that is nearly full")
+        inside = sum(
+            any(int(first) <= int(each) <= int(last) for first, last in ranges) for each in used
+        )
+        return int(row["total_ips"]) - inside
+
+    def _used(self, subnet: str) -> Iterator[Any]:
+        """Yield the addresses of all ports in a subnet."""
+        query = {"fixed_ips": f"subnet_id={subnet}", "fields": ["id", "fixed_ips"], "limit": PAGE}
+        while ports := self._get(NEUTRON, "/ports", **query)["ports"]:
+            for port in ports:
+                for each in port["fixed_ips"]:
+                    if each["subnet_id"] == subnet:
+                        yield ip_address(each["ip_address"])
+            if len(ports) < PAGE:
+                return
+            query["marker"] = ports[-1]["id"]
+
+    def _get(self, service: str, path: str, *ids: str, **query: Any) -> Any:
         """Return a service's answer. Raises _UnknownError, _FailingError.
 
         Ids are in no reason: it is the same for all load balancers, and noted once.
         """
-        adapter = self._adapters[service]
-        if isinstance(adapter, str):
-            raise _UnknownError(f"{service} {adapter}")
         asked, shown = path.format(*ids), path.format(*(["ID"] * len(ids)))
 
+        def get() -> Any:
+            return self._adapter(service).get(asked, params=query).json()
+
         try:
-            return self._requests.make(
-                lambda: adapter.get(asked, params=query).json(), f"ask {service} for {shown}"
-            )
+            return self._requests.make(get, f"ask {service} for {shown}")
+        except (ks_exc.EndpointNotFound, ks_exc.EmptyCatalog) as error:
+            raise _UnknownError(f"{service} is not in the catalog") from error
         except ks_exc.HttpError as error:
             status = error.http_status
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -206,31 +316,30 @@ class Capacity:
                 raise _FailingError(reason) from error
             refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
             word = "refuses GET" if refused else f"answers {status} to GET"
-            raise _UnknownError(f"{service} {word} {shown}") from error
-        except (ks_exc.ClientException, *BROKEN, *STRANGE) as error:
+            kind = _GoneError if status == HTTPStatus.NOT_FOUND else _UnknownError
+            raise kind(f"{service} {word} {shown}") from error
+        except ValueError:
+            raise  # no JSON, from whoever answers there
+        except (ks_exc.ClientException, *BROKEN) as error:
             reason = redacted(connection_error(error))
-            raise _UnknownError(f"{service} cannot be asked ({reason})") from error
+            raise _FailingError(
+                f"{service} cannot be asked: {reason} (rollover.check_capacity)"
+            ) from error
 
-
-def _short(
-    service: str,
-    project: str,
-    quota: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    needed: int,
-    used: str,
-) -> Iterator[str]:
-    """Yield what a project's quota has no room for, by the names of the service's API."""
-    for name, each in wanted.items():
-        row = quota.get(name)
-        if not isinstance(each, int) or not isinstance(row, Mapping) or row["limit"] < 0:
-            continue
-        free = row["limit"] - row[used] - row.get("reserved", 0)
-        if free < each * needed:
-            yield (
-                f"{service}'s quota of project {project} has {_left(free)} of {row['limit']}"
-                f" {name}, and {each * needed} {'is' if each * needed == 1 else 'are'} needed"
+    def _adapter(self, service: str) -> Adapter:
+        """Return what asks a service, found in the catalog at the first question."""
+        if service not in self._adapters:
+            kind, microversion = SERVICES[service]
+            address = registered(self._region, self._session, kind)
+            if service == NEUTRON:
+                address = versioned(address, "v2.0")
+            self._adapters[service] = Adapter(
+                self._session,
+                service_type=kind,
+                endpoint_override=address,
+                default_microversion=microversion,
             )
+        return self._adapters[service]
 
 
 def _left(free: int) -> str:

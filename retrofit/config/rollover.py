@@ -143,11 +143,10 @@ class RolloverSettings(Section):
         default_factory=SelectionSettings, description="Leave these load balancers alone."
     )
     check_capacity: Flag = Field(
-        False,
+        True,
         description="Whether Nova and Neutron are asked before each failover for quota, free"
         " addresses and, with anti-affinity, hypervisors. Without room it waits. What the user of"
-        " `octavia.cloud` may not ask for is no obstacle, and noted in the report. Off until it has"
-        " been tried with a real Nova and Neutron; docs/how-to/rollover.md has its limits.",
+        " `octavia.cloud` may not ask for is no obstacle, and noted in the report.",
     )
     guard: GuardSettings = Field(
         default_factory=GuardSettings, description="What has to be quiet before each failover."

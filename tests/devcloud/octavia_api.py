@@ -142,6 +142,10 @@ class Octavia:
         """Write into the row of a load balancer what no request can."""
         self._have("set_status", load_balancer, columns)
 
+    def set_vip(self, load_balancer: str, **columns: str) -> None:
+        """Have the VIP of a load balancer in another network or subnet."""
+        self._have("set_vip", load_balancer, columns)
+
     def _have(self, done: str, *given: Any) -> None:
         """Call a function of octavia_rows.py in Octavia's process."""
         self.admin.post(f"{self.url}/does/{done}", json=given)

@@ -10,10 +10,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from retrofit.cli import main
+from retrofit.fleet.rollover import decision
 from retrofit.operations import rollover
 
 TAKEN_OUT: dict[str, tuple[Any, str, Any]] = {
     "lock": (rollover, "_lock", lambda *_given: nullcontext()),
+    "halt": (decision, "_doubts", lambda *_given: None),
 }
 
 if __name__ == "__main__":

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.devcloud.fixtures import Devcloud
+from tests.devcloud.nova_neutron import NovaNeutron
 from tests.devcloud.octavia_api import Octavia
-from tests.integration.fake_nova_neutron import GROUP, MANAGEMENT_SUBNET, SUBNET, NovaNeutron
 from tests.integration.harness import CloudHarness
 from tests.integration.rollover_site import RolloverSite, counted
+from tests.integration.surroundings import (
+    OUTSIDE,
+    SECOND_SUBNET,
+    Surroundings,
+    surroundings,
+    without_details,
+)
+from tests.integration.test_rollover_rights import OLD_DEFAULTS, octavia_with, with_role
 
 
 @pytest.fixture(scope="module")
 def nova_neutron(devcloud: Devcloud) -> Iterator[NovaNeutron]:
-    fake = NovaNeutron()
-    with fake.serving(devcloud.session(devcloud.admin_cloud), devcloud.keystone_url):
-        yield fake
+    made = NovaNeutron(cloud=devcloud.running, admin=devcloud.session(devcloud.admin_cloud))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +44,19 @@ def octavia(devcloud: Devcloud) -> Iterator[Octavia]:
 
 
 @pytest.fixture
-def fake(nova_neutron: NovaNeutron) -> NovaNeutron:
-    """With room for everything."""
-    fresh = NovaNeutron(url=nova_neutron.url)
-    for name, value in vars(fresh).items():
-        setattr(nova_neutron, name, value)
-    return nova_neutron
+def around(nova_neutron: NovaNeutron, devcloud: Devcloud) -> Iterator[Surroundings]:
+    owner = devcloud.session(devcloud.sync_cloud)
+    with surroundings(nova_neutron, owner=owner, project=devcloud.project_id()) as made:
+        yield made
 
 
 @pytest.fixture
-def site(harness: CloudHarness, octavia: Octavia, fake: NovaNeutron) -> Iterator[RolloverSite]:
+def site(harness: CloudHarness, octavia: Octavia) -> Iterator[RolloverSite]:
     octavia.clear()
     try:
         with counted(octavia) as front:
             made = RolloverSite(harness=harness, octavia=octavia, front=front)
-            made.settings(check_capacity=True)
+            made.settings()
             made.promote("20260801", days=5)
             made.build(2, 0)
             yield made
@@ -64,57 +73,100 @@ def preview_of(site: RolloverSite) -> Any:
     return document.get("targets", [document])[0]
 
 
-def servers_of(site: RolloverSite, name: str) -> list[str]:
-    """The servers in Nova that a load balancer's amphorae are."""
-    url = f"{site.octavia.url}/v2/octavia/amphorae?loadbalancer_id={site.load_balancers[name]}"
-    return [each["compute_id"] for each in site.octavia.admin.get(url).json()["amphorae"]]
+def all_moved(site: RolloverSite, newer: str) -> None:
+    assert site.images() == {"single-0": {newer}, "single-1": {newer}}
 
 
 def test_with_room_it_moves_and_asks_no_more_for_more_load_balancers(
-    site: RolloverSite, fake: NovaNeutron
+    site: RolloverSite, around: Surroundings
 ) -> None:
-    fake.group = {"policy": "anti-affinity", "members": ["a", "b"]}
+    around.place(site)
+    around.group("two")
     newer = behind(site)
     report = site.roll()
     assert report["outcome"] == "rolled_over"
     assert not [each for each in report["notes"] if "capacity" in each]
-    assert site.images() == {"single-0": {newer}, "single-1": {newer}}
-    assert len(fake.asked) == 2 * 9
+    all_moved(site, newer)
+    assert len(around.asked) == 2 * 9
 
 
+Lack = Callable[[Surroundings], None]
+
+
+def without_instances(around: Surroundings) -> None:
+    around.real.nova_quota(around.project, instances=2)
+
+
+def without_cores(around: Surroundings) -> None:
+    around.real.nova_quota(around.project, cores=2)
+
+
+def one_port_short(around: Surroundings) -> None:
+    used = around.real.get("neutron", f"/v2.0/quotas/{around.project}/details.json")
+    around.real.neutron_quota(around.project, port=used["quota"]["port"]["used"] + 1)
+
+
+def full_vip_subnets(around: Surroundings) -> None:
+    for network in around.networks.values():
+        around.fill(network)
+
+
+def full_vip_subnets_before_2026_1(around: Surroundings) -> None:
+    around.fronts["neutron"].rewrite = without_details
+    full_vip_subnets(around)
+
+
+def full_management_network(around: Surroundings) -> None:
+    around.fill(around.management)
+
+
+def no_other_hypervisor(around: Surroundings) -> None:
+    around.group("two", "three")
+
+
+def no_other_hypervisor_that_is_up(around: Surroundings) -> None:
+    around.real.hypervisors({"host": "four", "up": False})
+    around.real.hypervisors({"host": "five", "up": True, "enabled": False})
+    around.group("two", "three")
+
+
+def failing_nova(around: Surroundings) -> None:
+    around.refuse("nova", {"/v2.1/servers": 503})
+
+
+def failing_neutron(around: Surroundings) -> None:
+    around.refuse("neutron", {"/v2.0/ports": 500})
+
+
+def neutron_out_of_reach(around: Surroundings) -> None:
+    around.real.unregister()
+    around.real.register(nova=around.fronts["nova"].url, neutron="http://127.0.0.1:9")
+
+
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("lack", "words"),
     [
-        ({"servers": {"limit": 10, "in_use": 10}}, ["quota", "none left of 10 instances"]),
-        ({"servers": {"limit": 10, "in_use": 9, "reserved": 1}}, ["none left of 10 instances"]),
-        ({"ports": {"limit": 500, "used": 499}}, ["1 left of 500 port", "2 are needed"]),
-        ({"free": {SUBNET: 0, MANAGEMENT_SUBNET: 9}}, [f"subnet {SUBNET}", "192.0.2.0/27"]),
-        ({"free": {SUBNET: 9, MANAGEMENT_SUBNET: 0}}, [f"subnet {MANAGEMENT_SUBNET}"]),
-        (
-            {
-                "group": {"policy": "anti-affinity", "members": ["a", "b"]},
-                "hypervisors": [("up", "enabled"), ("up", "enabled"), ("down", "enabled")],
-            },
-            [GROUP, "has 2 servers, ", "2 hypervisors are up and enabled"],
-        ),
-        (
-            {
-                "group": {"policy": "anti-affinity", "members": ["a"]},
-                "hypervisors": [("up", "enabled"), ("up", "disabled")],
-            },
-            ["has 1 server,", "1 hypervisor is up and enabled"],
-        ),
-        ({"statuses": {"/v2.1/servers": 503}}, ["Nova answers 503", "rollover.check_capacity"]),
-        ({"statuses": {"/v2.0/ports": 500}}, ["Neutron answers 500"]),
+        (without_instances, ["Nova's quota", "none left of 2 instances"]),
+        (one_port_short, ["1 left of", "port, and 2 are needed"]),
+        (full_vip_subnets, ["192.0.2.0/24", "none left of 6 addresses"]),
+        (no_other_hypervisor_that_is_up, ["of 5 hypervisors 3 are up and enabled"]),
+        (failing_nova, ["Nova answers 503", "rollover.check_capacity"]),
+        (without_cores, ["none left of 2 cores, and 1 is needed"]),
+        (full_vip_subnets_before_2026_1, ["192.0.2.0/24", "none left of 6 addresses"]),
+        (full_management_network, ["192.0.2.0/24", "none left of 6 addresses"]),
+        (no_other_hypervisor, ["of 3 hypervisors 3 are up and enabled, each with a server"]),
+        (failing_neutron, ["Neutron answers 500"]),
+        (neutron_out_of_reach, ["Neutron cannot be asked: 127.0.0.1:9: Connection refused"]),
     ],
-    ids=lambda each: "" if isinstance(each, dict) else each[0],
+    ids=lambda each: each.__name__ if callable(each) else "",
 )
 def test_without_room_it_waits_and_says_for_what(
-    site: RolloverSite, fake: NovaNeutron, lack: dict[str, object], words: list[str]
+    site: RolloverSite, around: Surroundings, lack: Lack, words: list[str]
 ) -> None:
-    newer = behind(site)
-    for name, value in lack.items():
-        setattr(fake, name, value)
+    around.place(site)
+    behind(site)
+    lack(around)
     preview = preview_of(site)
     report = site.roll()
     assert report["outcome"] == "postponed"
@@ -122,19 +174,69 @@ def test_without_room_it_waits_and_says_for_what(
     for word in words:
         assert word in report["reasons"][-1]
         assert word in " ".join(preview["no_room"])
-    # Once there is room, it goes on.
-    fake.servers, fake.ports = {"limit": 20, "in_use": 3}, {"limit": -1, "used": 9}
-    fake.free, fake.group, fake.statuses = {SUBNET: 9, MANAGEMENT_SUBNET: 9}, {}, {}
+    assert preview["capacity_unknown"] == []
+
+
+def test_once_there_is_room_it_goes_on(site: RolloverSite, around: Surroundings) -> None:
+    around.place(site)
+    newer = behind(site)
+    without_instances(around)
+    assert site.roll()["outcome"] == "postponed"
+    around.real.nova_quota(around.project, instances=3)
     assert site.roll()["outcome"] == "rolled_over"
-    assert site.images() == {"single-0": {newer}, "single-1": {newer}}
+    all_moved(site, newer)
+
+
+def a_second_management_subnet(around: Surroundings) -> None:
+    around.fill(around.management)
+    around.real.subnet(around.management, SECOND_SUBNET, project=around.project)
+
+
+def used_outside_of_the_pools(around: Surroundings) -> None:
+    for name, network in around.networks.items():
+        for address in OUTSIDE:
+            place = {"subnet_id": around.subnets[name], "ip_address": address}
+            around.real.port(network, project=around.project, fixed_ips=[place])
+
+
+def used_outside_of_the_pools_before_2026_1(around: Surroundings) -> None:
+    around.fronts["neutron"].rewrite = without_details
+    used_outside_of_the_pools(around)
+
+
+def a_member_of_the_group_on_a_dead_hypervisor(around: Surroundings) -> None:
+    around.real.hypervisors({"host": "four", "up": False})
+    around.group("four", "two")
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize(
+    "plenty",
+    [
+        used_outside_of_the_pools,
+        a_member_of_the_group_on_a_dead_hypervisor,
+        a_second_management_subnet,
+        used_outside_of_the_pools_before_2026_1,
+    ],
+)
+def test_what_looks_like_no_room_and_is(
+    site: RolloverSite, around: Surroundings, plenty: Lack
+) -> None:
+    around.place(site)
+    newer = behind(site)
+    plenty(around)
+    report = site.roll()
+    assert report["outcome"] == "rolled_over"
+    assert not [each for each in report["notes"] if "capacity" in each]
+    all_moved(site, newer)
 
 
 def test_one_whose_subnet_is_full_keeps_no_other_back(
-    site: RolloverSite, fake: NovaNeutron
+    site: RolloverSite, around: Surroundings
 ) -> None:
+    around.place(site)
     newer = behind(site)
-    (first,) = servers_of(site, "single-0")
-    fake.vip_subnets, fake.free = {first: "full"}, {**fake.free, "full": 0}
+    around.fill(around.networks["single-0"])
     report = site.roll()
     assert report["outcome"] == "postponed"
     assert "no room for single-0" in report["reasons"][-1]
@@ -142,48 +244,114 @@ def test_one_whose_subnet_is_full_keeps_no_other_back(
     assert site.images()["single-1"] == {newer}
 
 
-def test_two_at_a_time_where_there_is_room_for_one(site: RolloverSite, fake: NovaNeutron) -> None:
-    site.settings(at_a_time=2, check_capacity=True)
+def test_a_large_amphora_keeps_no_small_one_back(site: RolloverSite, around: Surroundings) -> None:
+    around.place(site, vcpus={"single-0": 4})
     newer = behind(site)
-    fake.servers = {"limit": 10, "in_use": 9}
+    around.real.nova_quota(around.project, cores=7)
+    report = site.roll()
+    assert "no room for single-0 (" in report["reasons"][-1]
+    assert "2 left of 7 cores, and 4 are needed" in report["reasons"][-1]
+    assert site.images()["single-1"] == {newer}
+
+
+def test_two_at_a_time_where_there_is_room_for_one(
+    site: RolloverSite, around: Surroundings
+) -> None:
+    site.settings(at_a_time=2)
+    around.place(site)
+    newer = behind(site)
+    around.real.nova_quota(around.project, instances=3)
     assert site.roll()["outcome"] == "rolled_over"
-    assert site.images() == {"single-0": {newer}, "single-1": {newer}}
+    all_moved(site, newer)
 
 
 @pytest.mark.parametrize(
     ("statuses", "words"),
     [
-        ({"/": 403}, ["Nova refuses GET /servers/", "Neutron refuses GET /ports"]),
-        ({"/v2.1/os-quota-sets": 403}, ["Nova refuses GET /os-quota-sets/ID/detail"]),
-        ({"/v2.0/network-ip": 404}, ["Neutron answers 404 to GET /network-ip-availabilities/"]),
-        ({"/v2.1": 406}, ["Nova answers 406"]),
-        ({"/v2.1": 200}, ["servers: the answer has another form"]),
+        (
+            {"nova": {"/": 403}, "neutron": {"/": 403}},
+            ["Nova refuses GET /servers/", "Neutron refuses GET /ports"],
+        ),
+        ({"nova": {"/v2.1/os-quota-sets": 403}}, ["Nova refuses GET /os-quota-sets/ID/detail"]),
+        (
+            {"neutron": {"/v2.0/network-ip": 404}},
+            ["Neutron answers 404 to GET /network-ip-availabilities/"],
+        ),
+        ({"nova": {"/v2.1": 406}}, ["Nova answers 406"]),
+        ({"nova": {"/v2.1": 200}}, ["servers: the answer has another form"]),
+        ({"nova": {"/v2.1/servers": 404}}, ["Nova shows none of the servers"]),
     ],
 )
 def test_what_it_may_not_ask_is_said_and_no_obstacle(
-    site: RolloverSite, fake: NovaNeutron, statuses: dict[str, int], words: list[str]
+    site: RolloverSite,
+    around: Surroundings,
+    statuses: dict[str, dict[str, int]],
+    words: list[str],
 ) -> None:
+    around.place(site)
     newer = behind(site)
-    fake.statuses = statuses
+    for service, paths in statuses.items():
+        around.refuse(service, paths)
+    said = all_said(site)
+    all_moved(site, newer)
+    for word in words:
+        assert [each for each in said if word in each]
+
+
+def all_said(site: RolloverSite) -> list[str]:
+    """Roll over all, and return what was said to be unknown: once, as the preview has it."""
     preview = preview_of(site)
     report = site.roll()
     assert report["outcome"] == "rolled_over"
-    assert site.images() == {"single-0": {newer}, "single-1": {newer}}
-    for word in words:
-        assert [
-            each
-            for each in report["notes"]
-            if each.startswith("capacity not known: ") and word in each
-        ]
-        assert word in " ".join(preview["capacity_unknown"])
-    # Once, and not for each load balancer.
+    assert preview["no_room"] == []
     notes = [each for each in report["notes"] if "capacity not known" in each]
     assert notes == [f"capacity not known: {each}" for each in preview["capacity_unknown"]]
+    return notes
 
 
-def test_it_asks_only_where_it_is_told_to(site: RolloverSite, fake: NovaNeutron) -> None:
-    site.settings()
-    behind(site)
-    fake.servers = {"limit": 1, "in_use": 1}
+@pytest.mark.parametrize("project", ["services", "tenant"])
+def test_a_user_who_is_no_administrator_is_told_what_nobody_knows(
+    devcloud: Devcloud, harness: CloudHarness, nova_neutron: NovaNeutron, project: str
+) -> None:
+    # In its own project it is shown servers and ports, of the amphorae's in another one nothing.
+    owner = devcloud.session(
+        devcloud.sync_cloud if project == "services" else devcloud.tenant_cloud
+    )
+    amphorae_in = devcloud.project_id(project)
+    with (
+        surroundings(nova_neutron, owner=owner, project=amphorae_in) as around,
+        with_role(devcloud, "load-balancer_admin"),
+        octavia_with(devcloud, harness, OLD_DEFAULTS) as site,
+    ):
+        site.promote("20260801", days=5)
+        site.build(1, 0)
+        around.place(site)
+        around.group("two", "three")
+        full_vip_subnets(around)
+        newer = site.promote("20260911")
+        said = " ".join(all_said(site))
+        assert site.images() == {"single-0": {newer}}
+    assert "Neutron answers 404 to GET /network-ip-availabilities/ID" in said
+    if project == "services":
+        assert "Nova does not show which hypervisor a server is on" in said
+    else:
+        assert "Nova shows none of the servers of the amphorae" in said
+        assert "Neutron shows no ports of the amphorae" in said
+
+
+def test_without_the_two_in_the_catalog_it_says_so_and_goes_on(site: RolloverSite) -> None:
+    newer = behind(site)
+    said = all_said(site)
+    assert len(said) == 2
+    assert all("is not in the catalog" in each for each in said)
+    all_moved(site, newer)
+
+
+def test_it_asks_only_where_it_is_told_to(site: RolloverSite, around: Surroundings) -> None:
+    site.settings(check_capacity=False)
+    around.place(site)
+    newer = behind(site)
+    without_instances(around)
     assert site.roll()["outcome"] == "rolled_over"
-    assert fake.asked == []
+    all_moved(site, newer)
+    assert around.asked == []

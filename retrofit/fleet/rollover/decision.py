@@ -215,12 +215,17 @@ def _choose(
         best = min(able, key=cost)
         kind = "canary: " if best.canary else ""
         return Step(candidate=best, reason=f"{kind}{best.due}; {best.stale.remark}")
-    if idle and not ready:
-        best = min(idle, key=cost)
+    lacking = [
+        each
+        for each in idle
+        if each.id in situation.without_room and (outages or not each.is_outage)
+    ]
+    if lacking:
+        best = min(lacking, key=cost)
         return Wait(
             reason=f"no room for {best.name}: {situation.without_room[best.id]}", until=now + SOON
         )
-    if not ready:
+    if not idle:
         return Wait(
             reason=f"Octavia works on {min(due, key=cost).name}", until=now + SOON, short=True
         )

@@ -141,6 +141,9 @@ class Rolling:
             self._look_at(flying)
         if any(each.rechecked for each in self._flying.values()):
             return  # on another image than it may be: the next look tells
+        # It may take a minute where Nova hangs: before what must be so at the request.
+        if not self._has_room(candidate):
+            return
         try:
             self.situation = self.site.look_again(self.situation, candidate)
         except StaleError:
@@ -148,8 +151,6 @@ class Rolling:
             return
         again = decide(self._now(), self._settings)
         if not isinstance(again, Step) or again.candidate.id != candidate.id:
-            return
-        if not self._has_room(candidate):
             return
         about = {
             "RETROFIT_LOAD_BALANCER": candidate.id,

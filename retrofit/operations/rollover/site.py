@@ -128,7 +128,10 @@ class Site:
             return Room()
         load_balancer = candidate.load_balancer
         network, subnet = load_balancer.vip_network_id, load_balancer.vip_subnet_id
-        servers = {each.compute_id for each in candidate.stale.amphorae if each.compute_id}
+        amphorae = sorted(
+            candidate.stale.amphorae, key=lambda each: (each.status != "ALLOCATED", each.id)
+        )
+        servers = [each.compute_id for each in amphorae if each.compute_id]
         return self.capacity.room_for(
             servers, {subnet: network} if subnet and network else {}, needed=in_flight + 1
         )

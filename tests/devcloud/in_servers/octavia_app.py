@@ -70,6 +70,7 @@ class Compute(compute.NoopComputeDriver):  # type: ignore[misc, unused-ignore]
 compute.NoopComputeDriver = Compute  # the entry point `compute_noop_driver` names it there
 
 import octavia_rows  # noqa: E402
+from command_line import CommandLine  # noqa: E402
 from octavia.controller.queue.v2.endpoints import Endpoints  # noqa: E402
 from octavia.wsgi.api import application as octavia_api  # noqa: E402
 
@@ -96,6 +97,6 @@ if BEATING:
         with heartbeats.busy():
             return _answers(environ, start)
 
-    _answers = octavia_rows.CommandLine(octavia_api)
+    _answers = CommandLine(octavia_api, octavia_rows)
 else:
-    application = octavia_rows.CommandLine(octavia_api)
+    application = CommandLine(octavia_api, octavia_rows)

@@ -159,6 +159,20 @@ def test_windows_that_allow_no_outage_let_pairs_move() -> None:
     assert wait_of(situation(candidate("a")), nowhere).until is None
 
 
+def test_what_has_no_room_keeps_no_other_back_and_is_what_is_waited_for() -> None:
+    lacks = {"p": "a subnet is full"}
+    pair, single = candidate("p", "pair"), candidate("s")
+    assert step_of(situation(pair, single, without_room=lacks)) == "s"
+    # Outside of a window for outages the pair is what could move.
+    never = AT_ONCE.model_copy(update={"outages": "window"})
+    waits = wait_of(situation(pair, single, without_room=lacks), never)
+    assert waits.reason == "no room for p (p): a subnet is full"
+    assert waits.until is not None
+    lacks = {"s": "a quota is full"}
+    assert "no window" in wait_of(situation(single, without_room=lacks), never).reason
+    assert "no room for s" in wait_of(situation(single, without_room=lacks)).reason
+
+
 def test_the_schedule_has_times() -> None:
     window = WindowSettings(start="0 13 * * *", minutes=5)
     settings = AT_ONCE.model_copy(update={"windows": (window,), "pause": 30})

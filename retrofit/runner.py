@@ -32,7 +32,7 @@ from retrofit.runs.report import RunReport
 from retrofit.runs.report_document import Action, RunOutcome
 from retrofit.runs.running import running_run
 from retrofit.runs.who import this_person
-from retrofit.system.resource_errors import resource_errors_as
+from retrofit.system.resource_errors import resource_errors_as, way_out
 from retrofit.system.signals import AbortedByThreadError
 from retrofit.system.umask import private_files
 
@@ -241,7 +241,7 @@ def _make_log_directory(report: RunReport) -> None:
     except OSError as error:
         raise ConfigError(
             f"cannot make {report.log_dir}: {error.strerror}",
-            hint="run as root, or set paths.logs",
+            hint=way_out(error, "paths.logs"),
         ) from error
 
 

@@ -20,6 +20,7 @@ from retrofit.lock.fence import check_before_writes
 from retrofit.lock.lease import shared_lock
 from retrofit.lock.names import old_name
 from retrofit.system.directories import make_directory
+from retrofit.system.resource_errors import way_out
 
 RETRY_AFTER = 0.5
 """Seconds between two attempts to take a lock that another process holds for a moment."""
@@ -163,7 +164,7 @@ def _held_here(
     except OSError as error:
         raise ConfigError(
             f"cannot use the state directory {state_dir}: {error.strerror}",
-            hint="run as root, or set paths.state",
+            hint=way_out(error, "paths.state"),
         ) from error
     member = f"{socket.gethostname()}-{os.getpid()}".encode()
     coordinator = coordination.get_coordinator(f"file://{locks.resolve()}", member)

@@ -10,6 +10,7 @@ from retrofit.errors import ConfigError
 from retrofit.notify import Outbox, delivery
 from retrofit.notify.outbox import QueuedNotification
 from retrofit.runs.own_paths import claim_paths
+from retrofit.system.resource_errors import way_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def deliver_notifications(settings: Settings, *, test: bool = False) -> Deliveri
     except OSError as error:
         raise ConfigError(
             f"cannot use {error.filename}: {error.strerror}",
-            hint="run as root, or set paths.state",
+            hint=way_out(error, "paths.state"),
         ) from error
     queued = tuple(each for queue in outbox.queues() for each in queue.values())
     return Deliveries(queued=queued, tested=tested)

@@ -26,6 +26,7 @@ from retrofit.runner import note_action
 from retrofit.runs.own_paths import claim_paths
 from retrofit.runs.pauses import forget_locally, keep_locally, pause_of
 from retrofit.runs.who import at_this_host, this_person
+from retrofit.system.resource_errors import way_out
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +145,7 @@ def write_pause(
         if not carriers:
             raise ConfigError(
                 f"cannot write {error.filename}: {error.strerror}",
-                hint="run as root, or set paths.state",
+                hint=way_out(error, "paths.state"),
             ) from error
         log.warning("pause not recorded on this machine", reason=str(error))
     return bool(carriers)

@@ -16,6 +16,7 @@ from retrofit.model import Verdict
 from retrofit.observe.control_plane import expectation
 from retrofit.runs.own_paths import claim_paths
 from retrofit.system.progress import Progress
+from retrofit.system.resource_errors import way_out
 from retrofit.system.umask import private_files
 from retrofit.system.untrusted_files import copy_in
 from retrofit.verify.request import VerifyRequest
@@ -58,7 +59,7 @@ def verify_image(
         log_dir.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise VerifyError(
-            f"cannot make {log_dir}: {error.strerror}", hint="run as root, or set paths.logs"
+            f"cannot make {log_dir}: {error.strerror}", hint=way_out(error, "paths.logs")
         ) from error
     with private_files(), work_directory(root, f"verify-{name}") as work_dir:
         path = _local_file(subject, target, work_dir, progress)

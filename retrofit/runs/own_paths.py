@@ -14,6 +14,7 @@ from retrofit.config import PathSettings
 from retrofit.errors import ConfigError
 from retrofit.system import own_directory
 from retrofit.system.own_directory import Purpose
+from retrofit.system.resource_errors import way_out
 
 ALL: tuple[Purpose, ...] = ("state", "work", "logs", "cache")
 
@@ -25,7 +26,7 @@ def claim_state(paths: PathSettings) -> str:
     except OSError as error:
         raise ConfigError(
             f"cannot use the state directory {paths.state}: {error.strerror}",
-            hint="run as root, or set paths.state",
+            hint=way_out(error, "paths.state"),
         ) from error
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from retrofit.errors import SourceError
 from retrofit.system.directories import make_directory
 from retrofit.system.progress import Progress, silent
+from retrofit.system.resource_errors import way_out
 
 PART_LIFE = 7 * 86400.0
 """Seconds after which a partial download is deleted."""
@@ -119,5 +120,5 @@ def _source_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         raise SourceError(
             f"cannot use the cache {root}: {error.strerror}",
-            hint="run as root, or set paths.cache",
+            hint=way_out(error, "paths.cache"),
         ) from error

@@ -38,6 +38,12 @@ def resource_shortage(error: BaseException) -> tuple[str, str] | None:
     return (f"{error.filename}: {message}" if error.filename else message), hint
 
 
+def way_out(error: OSError, setting: str) -> str:
+    """Return the hint for a directory of `setting` that cannot be used."""
+    shortage = resource_shortage(error)
+    return f"run as root, or set {setting}" if shortage is None else shortage[1]
+
+
 def _lacks_memory(error: BaseException | None) -> bool:
     """Return True for a lack of memory, also where Python or a library wrapped it."""
     while error is not None:

@@ -23,6 +23,7 @@ from retrofit.errors import BuildError, VerifyError
 from retrofit.system import reservations
 from retrofit.system.memory import memory
 from retrofit.system.reservations import Held, Reservation, written
+from retrofit.system.resource_errors import way_out
 from retrofit.system.sizes import MEBIBYTE
 from retrofit.verify.boot.boots import QEMU_ITSELF
 from retrofit.verify.boot.scenario import SCENARIOS
@@ -125,7 +126,7 @@ def _reserving(paths: PathSettings) -> Iterator[None]:
     except OSError as error:
         raise BuildError(
             f"cannot reserve room in {paths.state}: {error.strerror or error}",
-            hint="run as root, or set paths.state to a directory that can be written to",
+            hint=way_out(error, "paths.state"),
         ) from error
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from retrofit.errors import BuildError, VerifyError
-from retrofit.system.resource_errors import SHORTAGES, resource_errors_as, resource_shortage
+from retrofit.system.resource_errors import (
+    SHORTAGES,
+    resource_errors_as,
+    resource_shortage,
+    way_out,
+)
 
 
 @pytest.mark.parametrize("number", SHORTAGES)
@@ -72,3 +77,17 @@ def test_anything_else_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as told, resource_errors_as(BuildError, "build"):
         raise error
     assert told.value is error
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EACCES, "run as root, or set paths.state"),
+        (errno.ENOENT, "run as root, or set paths.state"),
+        (errno.ENOSPC, SHORTAGES[errno.ENOSPC][1]),
+        (errno.EROFS, SHORTAGES[errno.EROFS][1]),
+    ],
+)
+def test_nobody_is_sent_to_root_for_space(number: int, hint: str) -> None:
+    error = OSError(number, os.strerror(number), "/var/lib/retrofit/x")
+    assert way_out(error, "paths.state") == hint

@@ -1,0 +1,31 @@
+"""Directories of ours on a disk that has no room, as the operator is told of it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retrofit.config import PathSettings
+from retrofit.errors import ConfigError
+from retrofit.runs.own_paths import claim_state
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem without room for one more file or directory."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "full", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_state_directory_without_room_is_told_as_such(full: Path) -> None:
+    paths = PathSettings.model_validate({"state": full / "state"})
+    with pytest.raises(ConfigError, match="No space left") as told:
+        claim_state(paths)
+    assert told.value.hint is not None
+    assert "free some" in told.value.hint

@@ -239,7 +239,8 @@ class Amphora:
 
     `status` and `role` are Octavia's own words (`ALLOCATED`, `BOOTING`; `STANDALONE`, `MASTER`,
     `BACKUP`). `image_id` is None while it boots, `load_balancer_id` for one without a load
-    balancer; `compute_id` is that of its server in Nova.
+    balancer; `compute_id` is that of its server in Nova, `management_address` that of its port on
+    the management network.
     """
 
     id: str
@@ -249,6 +250,7 @@ class Amphora:
     load_balancer_id: str | None = None
     role: str | None = None
     compute_id: str | None = None
+    management_address: str | None = None
 
     @property
     def is_starting(self) -> bool:

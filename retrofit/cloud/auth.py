@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 CONFIG_FILE = "OS_CLIENT_CONFIG_FILE"
 SECURE_FILE = "OS_CLIENT_SECURE_FILE"
-SERVICES = ("image", "load_balancer")
+SERVICES = ("image", "load_balancer", "compute", "network")
 """As clouds.yaml names them in keys such as `image_interface`."""
 SAME_AS = {
     "OS_AUTH_URL": ("auth", "auth_url"),

@@ -8,10 +8,11 @@ means what was measured against Nova 33 and Neutron 29.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any, Self
 
 from keystoneauth1 import exceptions as ks_exc
@@ -30,6 +31,10 @@ SERVICES = {NOVA: ("compute", "2.71"), NEUTRON: ("network", None)}
 """Type in the catalog, and API version: from 2.71 on (Stein) a server names its server groups."""
 PAGE = 1000
 """Ports in one answer of Neutron's."""
+HYPERVISORS = 100
+"""In one answer of Nova's, which looks up a service for each."""
+SLAAC = {"slaac", "dhcpv6-stateless"}
+"""Modes of IPv6 subnets whose addresses come of MACs: the pools are of no use, and may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class _GoneError(_UnknownError):
 
 
 class _FailingError(Exception):
-    """A service fails or cannot be reached: Octavia would fail by it too."""
+    """A service fails at what Octavia asks it for too, or cannot be reached."""
 
 
 @dataclass(kw_only=True)
@@ -95,15 +100,15 @@ class _Findings:
             row = rows.get(name)
             if not isinstance(each, int) or not isinstance(row, Mapping) or row["limit"] < 0:
                 continue
-            free, all_of_them = (
-                row["limit"] - row[used] - row.get("reserved", 0),
-                each * self.needed,
-            )
-            if free < all_of_them:
+            free, wanted_now = row["limit"] - row[used] - row.get("reserved", 0), each * self.needed
+            if row["limit"] == 0 and row[used] > 0:
+                # What Nova shows where Keystone keeps its limits, and has none of this name.
+                self.unknown.append(f"{quota} shows a limit of 0 {name} with some in use")
+            elif free < wanted_now:
                 found = self.missing_for_all if free <= 0 or name in alike else self.missing
                 found.append(
-                    f"{quota} has {_left(free)} of {row['limit']} {name}, and {all_of_them}"
-                    f" {'is' if all_of_them == 1 else 'are'} needed"
+                    f"{quota} has {_left(free)} of {row['limit']} {name}, and {wanted_now}"
+                    f" {'is' if wanted_now == 1 else 'are'} needed"
                 )
 
     def room(self) -> Room:
@@ -131,42 +136,43 @@ class Capacity:
         return cls(region, *session_of(region, settings))
 
     def room_for(
-        self, compute_ids: Sequence[str], subnets: Mapping[str, str], *, needed: int = 1
+        self, servers: Mapping[str, str | None], subnets: Mapping[str, str], *, needed: int = 1
     ) -> Room:
         """Return what a failover of the load balancer with these amphorae would lack.
 
-        `compute_ids` are servers of Nova's, those first that are there for sure: the first one that
-        Nova knows stands for all, since those of a pair have the same of everything. `subnets` are
-        those of its VIPs with their networks. `needed` is the number of amphorae that are being
-        built at the same time, this one among them; those that Nova counts already are counted
-        twice, and one waits for them. Ten requests or so.
+        `servers` are those of Nova's with their addresses on the management network, those first
+        that are there for sure: the first one that Nova knows stands for all, since those of a pair
+        have the same of everything. `subnets` are those of its VIP with their networks. `needed` is
+        the number of amphorae that are being built at the same time, this one among them; those
+        that Nova counts already are counted twice, and one waits for them. Ten requests or so.
         """
         found = _Findings(needed=needed)
-        networks: dict[str, set[str]] = {network: set() for network in subnets.values()}
+        exactly, any_like = dict(subnets), dict[str, str]()
         try:
-            found.ask(self._servers, compute_ids)
-            found.ask(self._ports, compute_ids, networks)
-            for network, used in sorted(networks.items()):
-                its = {subnet for subnet, of in subnets.items() if of == network}
-                found.ask(self._addresses, network, its, used - its)
+            found.ask(self._servers, servers)
+            found.ask(self._ports, servers, exactly, any_like)
+            for network in sorted({*exactly.values(), *any_like.values()}):
+                its = {subnet for subnet, of in exactly.items() if of == network}
+                others = {subnet for subnet, of in any_like.items() if of == network} - its
+                found.ask(self._addresses, network, its, others)
         except _FailingError as error:
             found.missing_for_all.append(str(error))
         return found.room()
 
-    def _servers(self, compute_ids: Sequence[str], found: _Findings) -> None:
+    def _servers(self, servers: Mapping[str, str | None], found: _Findings) -> None:
         """Ask for the quota of the servers' project, and for hypervisors where they must differ."""
-        server = self._server(compute_ids)
+        server = self._server(servers)
         flavor = server.get("flavor") or {}
         wanted = {"instances": 1, "cores": flavor.get("vcpus"), "ram": flavor.get("ram")}
         found.ask(self._server_quota, server["tenant_id"], wanted)
         for group in server.get("server_groups") or ():
             found.ask(self._hypervisors, group, server)
 
-    def _server(self, compute_ids: Sequence[str]) -> Any:
+    def _server(self, servers: Iterable[str]) -> Any:
         """Return the first of these servers that Nova knows."""
-        for compute_id in compute_ids:
+        for server_id in servers:
             try:
-                return self._get(NOVA, "/servers/{}", compute_id)["server"]
+                return self._get(NOVA, "/servers/{}", server_id, vital=True)["server"]
             except _GoneError:
                 continue
         raise _UnknownError("Nova shows none of the servers of the amphorae")
@@ -187,21 +193,30 @@ class Capacity:
         taken = {self._hypervisor_of(server)}
         for member in sorted(members - {server["id"]}):
             try:
-                taken.add(self._hypervisor_of(self._server([member])))
-            except _UnknownError:
-                continue  # it is gone, and its hypervisor free
-        rows = self._get(NOVA, "/os-hypervisors")["hypervisors"]
-        able = {
-            each["hypervisor_hostname"]
-            for each in rows
-            if each["state"] == "up" and each["status"] == "enabled"
-        }
-        if able <= taken:
-            found.missing.append(
-                f"its server group {group_id} is anti-affine, and of {len(rows)} hypervisors"
-                f" {len(able)} {'is' if len(able) == 1 else 'are'} up and enabled, each with a"
-                " server of the group"
-            )
+                row = self._get(NOVA, "/servers/{}", member)["server"]
+            except _GoneError:
+                continue
+            taken.add(self._hypervisor_of(row))
+        number, able = 0, set()
+        for each in self._all_hypervisors():
+            number += 1
+            if each["state"] == "up" and each["status"] == "enabled":
+                able.add(each["hypervisor_hostname"])
+                if able - taken:
+                    return
+        found.missing.append(
+            f"its server group {group_id} is anti-affine, and of {number} hypervisors"
+            f" {len(able)} {'is' if len(able) == 1 else 'are'} up and enabled, each with a"
+            " server of the group"
+        )
+
+    def _all_hypervisors(self) -> Iterator[Any]:
+        query: dict[str, Any] = {"limit": HYPERVISORS}
+        while rows := self._get(NOVA, "/os-hypervisors", query=query)["hypervisors"]:
+            yield from rows
+            if len(rows) < HYPERVISORS:
+                return
+            query["marker"] = rows[-1]["id"]
 
     @staticmethod
     def _hypervisor_of(server: Mapping[str, Any]) -> str:
@@ -211,21 +226,34 @@ class Capacity:
             raise _UnknownError("Nova does not show which hypervisor a server is on") from None
 
     def _ports(
-        self, compute_ids: Sequence[str], networks: dict[str, set[str]], found: _Findings
+        self,
+        servers: Mapping[str, str | None],
+        exactly: dict[str, str],
+        any_like: dict[str, str],
+        found: _Findings,
     ) -> None:
-        """Ask for the subnets of an amphora's ports, and for the quota of their project."""
-        for compute_id in compute_ids:
-            ports = self._get(NEUTRON, "/ports", device_id=compute_id)["ports"]
+        """Ask for the subnets of an amphora's ports, and for the quota of their project.
+
+        Octavia asks for each subnet by its id, but on the management network, of whose subnets of
+        a family Neutron takes any.
+        """
+        for server_id in servers:
+            ports = self._get(NEUTRON, "/ports", vital=True, query={"device_id": server_id})[
+                "ports"
+            ]
             if ports:
                 break
         else:
             # To who may not see them, Neutron has none.
             raise _UnknownError("Neutron shows no ports of the amphorae")
+        management = servers[server_id]
         projects: dict[str, int] = {}
         for port in ports:
             projects[port["project_id"]] = projects.get(port["project_id"], 0) + 1
-            its = networks.setdefault(port["network_id"], set())
-            its.update(address["subnet_id"] for address in port.get("fixed_ips") or ())
+            addresses = port.get("fixed_ips") or ()
+            managed = management in {each["ip_address"] for each in addresses}
+            chosen = any_like if managed else exactly
+            chosen |= {each["subnet_id"]: port["network_id"] for each in addresses}
         for project, count in sorted(projects.items()):
             found.ask(self._port_quota, project, count)
 
@@ -237,11 +265,7 @@ class Capacity:
     def _addresses(
         self, network: str, exactly: Collection[str], any_of: Collection[str], found: _Findings
     ) -> None:
-        """Ask for free addresses: in each subnet of a VIP, and elsewhere in any one like it.
-
-        Octavia asks for a VIP's subnet by its id; for its other networks Neutron chooses among
-        their subnets of a family.
-        """
+        """Ask for free addresses in these subnets of a network, or in any one of a family."""
         answer = self._get(NEUTRON, "/network-ip-availabilities/{}", network)
         rows = answer["network_ip_availability"]["subnet_ip_availability"]
         families = {row["ip_version"] for row in rows if row["subnet_id"] in any_of}
@@ -263,19 +287,24 @@ class Capacity:
         `total_ips` are those of the pools. From 2026.1 on Neutron tells them apart.
         """
         details = row.get("ip_availability_details")
+        total, used = row["total_ips"], row["used_ips"]
         if details is not None:
-            return int(
-                details["total_ips_in_allocation_pool"] - details["used_ips_in_allocation_pool"]
-            )
-        free = int(row["total_ips"] - row["used_ips"])
-        return free if free >= needed else self._counted(row)
+            total = details["total_ips_in_allocation_pool"]
+            used = details["used_ips_in_allocation_pool"]
+        if total - used >= needed:
+            return int(total - used)
+        subnet = self._get(NEUTRON, "/subnets/{}", row["subnet_id"])["subnet"]
+        if subnet.get("ipv6_address_mode") in SLAAC:
+            return needed
+        return int(total - used) if details is not None else self._counted(row, subnet)
 
-    def _counted(self, row: Mapping[str, Any]) -> int:
+    def _counted(self, row: Mapping[str, Any], subnet: Mapping[str, Any]) -> int:
         """Count the addresses in use in the allocation pools of a subnet, one by one."""
-        subnet = row["subnet_id"]
-        pools = self._get(NEUTRON, "/subnets/{}", subnet)["subnet"]["allocation_pools"]
-        ranges = [(ip_address(each["start"]), ip_address(each["end"])) for each in pools]
-        used = list(self._used(subnet))
+        ranges = [
+            (ip_address(each["start"]), ip_address(each["end"]))
+            for each in subnet["allocation_pools"]
+        ]
+        used = list(self._used(row["subnet_id"]))
         if len(used) < row["used_ips"]:
             raise _UnknownError("Neutron does not show all ports of a subnet that is nearly full")
         inside = sum(
@@ -286,7 +315,7 @@ class Capacity:
     def _used(self, subnet: str) -> Iterator[Any]:
         """Yield the addresses of all ports in a subnet."""
         query = {"fixed_ips": f"subnet_id={subnet}", "fields": ["id", "fixed_ips"], "limit": PAGE}
-        while ports := self._get(NEUTRON, "/ports", **query)["ports"]:
+        while ports := self._get(NEUTRON, "/ports", query=query)["ports"]:
             for port in ports:
                 for each in port["fixed_ips"]:
                     if each["subnet_id"] == subnet:
@@ -295,15 +324,25 @@ class Capacity:
                 return
             query["marker"] = ports[-1]["id"]
 
-    def _get(self, service: str, path: str, *ids: str, **query: Any) -> Any:
-        """Return a service's answer. Raises _UnknownError, _FailingError.
+    def _get(
+        self,
+        service: str,
+        path: str,
+        *ids: str,
+        vital: bool = False,
+        query: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Any:
+        """Return a service's answer. Raises _UnknownError; _FailingError for what is `vital`.
 
-        Ids are in no reason: it is the same for all load balancers, and noted once.
+        Vital is what Octavia asks for too: where that fails, so would it. Ids are in no reason: it
+        is the same for all load balancers, and noted once.
         """
+        failing = _FailingError if vital else _UnknownError
+        remark = " (rollover.check_capacity)" if vital else ""
         asked, shown = path.format(*ids), path.format(*(["ID"] * len(ids)))
 
         def get() -> Any:
-            return self._adapter(service).get(asked, params=query).json()
+            return self._adapter(service).get(asked, params=dict(query)).json()
 
         try:
             return self._requests.make(get, f"ask {service} for {shown}")
@@ -312,8 +351,7 @@ class Capacity:
         except ks_exc.HttpError as error:
             status = error.http_status
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                reason = f"{service} answers {status} to GET {shown} (rollover.check_capacity)"
-                raise _FailingError(reason) from error
+                raise failing(f"{service} answers {status} to GET {shown}{remark}") from error
             refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
             word = "refuses GET" if refused else f"answers {status} to GET"
             kind = _GoneError if status == HTTPStatus.NOT_FOUND else _UnknownError
@@ -322,9 +360,7 @@ class Capacity:
             raise  # no JSON, from whoever answers there
         except (ks_exc.ClientException, *BROKEN) as error:
             reason = redacted(connection_error(error))
-            raise _FailingError(
-                f"{service} cannot be asked: {reason} (rollover.check_capacity)"
-            ) from error
+            raise failing(f"{service} cannot be asked: {reason}{remark}") from error
 
     def _adapter(self, service: str) -> Adapter:
         """Return what asks a service, found in the catalog at the first question."""

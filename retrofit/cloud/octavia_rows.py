@@ -24,6 +24,7 @@ def as_amphora(row: Mapping[str, Any]) -> Amphora:
         load_balancer_id=row.get("loadbalancer_id") or None,
         role=row.get("role") or None,
         compute_id=row.get("compute_id") or None,
+        management_address=row.get("lb_network_ip") or None,
     )
 
 

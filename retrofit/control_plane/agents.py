@@ -86,9 +86,13 @@ class Defect(Trait):
     python: tuple[int, int] | None = None
     begins: int = 0
 
+    def came_before(self, agent: Version) -> bool:
+        """Return True if a version of the agent is not older than the defect."""
+        return agent[0] >= self.begins
+
     def concerns(self, agent: Version) -> bool:
         """Return True if a version of the agent has the defect, as far as that tells."""
-        return agent[0] >= self.begins and not self.is_in(agent)
+        return self.came_before(agent) and not self.is_in(agent)
 
 
 ADDITIONAL_VIPS = Feature(
@@ -150,10 +154,10 @@ ALTERNATIVE_NAMES = Defect(
 )
 BRACKETS = Defect(
     name="controllers-in-brackets",
-    first={10: (10, 1, 1), 11: (11, 0, 2), 12: (12, 0, 1), 13: (13, 0, 0)},
+    first={10: (10, 1, 0), 11: (11, 0, 1), 12: (12, 0, 1), 13: (13, 0, 0)},
     file="amphorae/backends/health_daemon/health_sender.py",
     mark="ip[0] == '['",
-    source="octavia 10.1.1, 11.0.2, 12.0.1 and 13.0.0, health_daemon/health_sender.py",
+    source="octavia 10.1.0, 11.0.1, 12.0.1 and 13.0.0, health_daemon/health_sender.py",
     harm="it sends no heartbeats where controller_ip_port_list has an IPv6 address in brackets:"
     " write it without them (2001:db8::1:5555), as all agents read it",
     answer=("agent-known-defects",),
@@ -166,7 +170,8 @@ LVS_OF_BOTH_FAMILIES = Defect(
     source="octavia 12.0.1 and 13.0.0, utils/keepalivedlvs_query.py",
     harm="it sends no heartbeats, and the health manager replaces the amphora again and again,"
     " while a UDP or SCTP listener on VIPs of IPv4 and IPv6 has a running member of one family"
-    " alone: take octavia 12.0.1 or newer for such load balancers",
+    " alone; with members of both it reports some of them as down: take octavia 12.0.1 or newer"
+    " for such load balancers",
     answer=("agent-known-defects",),
     begins=11,
 )

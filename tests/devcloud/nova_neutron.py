@@ -111,9 +111,12 @@ class NovaNeutron:
         return str(self._neutron("subnets", **given, **attributes)["id"])
 
     def port(self, network: str, *, project: str, **attributes: Any) -> str:
-        """Make a port, with the next free addresses unless `fixed_ips` names others."""
+        """Make a port, with the next free addresses unless `fixed_ips` names others.
+
+        Returns its first address.
+        """
         made = self._neutron("ports", network_id=network, project_id=project, **attributes)
-        return str(made["id"])
+        return str(made["fixed_ips"][0]["ip_address"])
 
     def neutron_quota(self, project: str, **limits: int) -> None:
         url = f"{self.url('neutron')}/v2.0/quotas/{project}"

@@ -142,6 +142,10 @@ class Octavia:
         """Write into the row of a load balancer what no request can."""
         self._have("set_status", load_balancer, columns)
 
+    def set_address(self, amphora: str, address: str) -> None:
+        """Have an amphora at another address of the management network."""
+        self._have("set_address", amphora, address)
+
     def set_vip(self, load_balancer: str, **columns: str) -> None:
         """Have the VIP of a load balancer in another network or subnet."""
         self._have("set_vip", load_balancer, columns)

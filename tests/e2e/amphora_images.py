@@ -17,6 +17,8 @@ from tests.devcloud.places import CACHE, locked
 from tests.e2e.package_access import ca_bundle
 
 Agent = Literal["distro", "pypi"]
+JAMMYS_AGENT = "10.1.1"
+CONSTRAINTS = {JAMMYS_AGENT: Path(__file__).with_name("octavia-10-constraints.txt")}
 
 
 @contextmanager
@@ -42,10 +44,16 @@ def cached_image(
 def build_settings(agent: Agent, *, version: str | None = None) -> BuildSettings:
     """Return the settings with which the tests build: the host's CA bundle, and else defaults.
 
-    `version` is of the agent, from PyPI.
+    `version` is of the agent, from PyPI; an old one needs libraries of its time.
     """
+    constraints = None if version is None else CONSTRAINTS.get(version)
     return BuildSettings.model_validate(
-        {"agent": agent, "ca_bundle": ca_bundle(), "agent_version": version}
+        {
+            "agent": agent,
+            "ca_bundle": ca_bundle(),
+            "agent_version": version,
+            "agent_constraints": constraints,
+        }
     )
 
 

@@ -26,7 +26,7 @@ from retrofit.verify.request import VerifyRequest
 from retrofit.verify.verify import verify
 from tests.devcloud.stock import LAYOUTS, Layout
 from tests.e2e.accelerator import ACCELERATOR
-from tests.e2e.amphora_images import Agent, amphora_image, build_settings
+from tests.e2e.amphora_images import JAMMYS_AGENT, Agent, amphora_image, build_settings
 from tests.e2e.leftovers import nothing_left
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,6 @@ OCTAVIA_PYTHON = ROOT / ".venv-devcloud/bin/python"
 CLIENT = Path(__file__).with_name("amphora_client.py")
 CLIENT_SECONDS = 600.0
 GOOD_WITHIN = 1500.0
-JAMMYS_AGENT = "10.1.1"
 
 
 @pytest.mark.slow

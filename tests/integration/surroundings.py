@@ -29,7 +29,6 @@ class Surroundings:
     """Of the project that the amphorae are in."""
     project: str
     management: str = ""
-    management_subnet: str = ""
     networks: dict[str, str] = field(default_factory=dict)
     """Of VIPs, by the names of the load balancers."""
     subnets: dict[str, str] = field(default_factory=dict)
@@ -46,7 +45,7 @@ class Surroundings:
         `vcpus` are of their flavors, one each where none is named.
         """
         self.real.hypervisors(*({"host": host, "up": True} for host in ("one", "two", "three")))
-        self.management, (self.management_subnet,) = self.real.network(SUBNET, project=self.project)
+        self.management, _ = self.real.network(SUBNET, project=self.project)
         for name, load_balancer in site.load_balancers.items():
             network, (subnet,) = self.real.network(SUBNET, project=self.project)
             self.networks[name], self.subnets[name] = network, subnet
@@ -57,8 +56,9 @@ class Surroundings:
                 cpus = (vcpus or {}).get(name, 1)
                 facts = {"project": self.project, "host": "one", "vcpus": cpus, "ram": 1024}
                 self.real.servers({"id": server, **facts})
-                for each in (self.management, network):
-                    self.real.port(each, project=self.project, device_id=server)
+                ports = {"project": self.project, "device_id": server}
+                site.octavia.set_address(amphora["id"], self.real.port(self.management, **ports))
+                self.real.port(network, **ports)
 
     def fill(self, network: str) -> None:
         """Have no address left in the pools of a network."""

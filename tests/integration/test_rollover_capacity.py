@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from keystoneauth1 import exceptions
 
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.nova_neutron import NovaNeutron
@@ -15,6 +16,7 @@ from tests.integration.rollover_site import RolloverSite, counted
 from tests.integration.surroundings import (
     OUTSIDE,
     SECOND_SUBNET,
+    SUBNET,
     Surroundings,
     surroundings,
     without_details,
@@ -130,6 +132,20 @@ def no_other_hypervisor_that_is_up(around: Surroundings) -> None:
     around.group("two", "three")
 
 
+def full_member_subnet(around: Surroundings) -> None:
+    # Octavia asks for a member's subnet by its id, whatever else the network has.
+    network, (subnet,) = around.real.network(SUBNET, project=around.project)
+    around.real.subnet(network, SECOND_SUBNET, project=around.project)
+    for server in around.servers.values():
+        places = [{"subnet_id": subnet}]
+        around.real.port(network, project=around.project, device_id=server, fixed_ips=places)
+    while True:
+        try:
+            around.real.port(network, project=around.project, fixed_ips=[{"subnet_id": subnet}])
+        except exceptions.Conflict:
+            return
+
+
 def failing_nova(around: Surroundings) -> None:
     around.refuse("nova", {"/v2.1/servers": 503})
 
@@ -156,6 +172,7 @@ def neutron_out_of_reach(around: Surroundings) -> None:
         (full_vip_subnets_before_2026_1, ["192.0.2.0/24", "none left of 6 addresses"]),
         (full_management_network, ["192.0.2.0/24", "none left of 6 addresses"]),
         (no_other_hypervisor, ["of 3 hypervisors 3 are up and enabled, each with a server"]),
+        (full_member_subnet, ["192.0.2.0/24", "none left of 6 addresses"]),
         (failing_neutron, ["Neutron answers 500"]),
         (neutron_out_of_reach, ["Neutron cannot be asked: 127.0.0.1:9: Connection refused"]),
     ],
@@ -204,6 +221,17 @@ def used_outside_of_the_pools_before_2026_1(around: Surroundings) -> None:
     used_outside_of_the_pools(around)
 
 
+def addresses_that_come_of_macs(around: Surroundings) -> None:
+    slaac = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac", "allocation_pools": []}
+    around.real.subnet(
+        around.management,
+        {"ip_version": 6, "cidr": "2001:db8:e::/64", **slaac},
+        project=around.project,
+    )
+    for server in around.servers.values():
+        around.real.port(around.management, project=around.project, device_id=server)
+
+
 def a_member_of_the_group_on_a_dead_hypervisor(around: Surroundings) -> None:
     around.real.hypervisors({"host": "four", "up": False})
     around.group("four", "two")
@@ -217,6 +245,7 @@ def a_member_of_the_group_on_a_dead_hypervisor(around: Surroundings) -> None:
         a_member_of_the_group_on_a_dead_hypervisor,
         a_second_management_subnet,
         used_outside_of_the_pools_before_2026_1,
+        addresses_that_come_of_macs,
     ],
 )
 def test_what_looks_like_no_room_and_is(
@@ -228,6 +257,17 @@ def test_what_looks_like_no_room_and_is(
     report = site.roll()
     assert report["outcome"] == "rolled_over"
     assert not [each for each in report["notes"] if "capacity" in each]
+    all_moved(site, newer)
+
+
+def test_a_limit_of_nothing_with_something_in_use_says_nothing(
+    site: RolloverSite, around: Surroundings
+) -> None:
+    # What Nova shows for all names that Keystone has no limit of.
+    around.place(site)
+    newer = behind(site)
+    around.real.nova_quota(around.project, cores=0, ram=0)
+    assert "shows a limit of 0 cores" in " ".join(all_said(site))
     all_moved(site, newer)
 
 
@@ -280,6 +320,7 @@ def test_two_at_a_time_where_there_is_room_for_one(
         ({"nova": {"/v2.1": 406}}, ["Nova answers 406"]),
         ({"nova": {"/v2.1": 200}}, ["servers: the answer has another form"]),
         ({"nova": {"/v2.1/servers": 404}}, ["Nova shows none of the servers"]),
+        ({"nova": {"/v2.1/os-quota-sets": 500}}, ["Nova answers 500 to GET /os-quota-sets"]),
     ],
 )
 def test_what_it_may_not_ask_is_said_and_no_obstacle(

@@ -136,13 +136,19 @@ class Rolling:
     def _try(self, step: Step) -> None:
         """Ask for everything anew; fail over where the decision is still the same."""
         candidate = step.candidate
+        # It may take minutes where Nova hangs: before what must be so at the request.
+        if self._settings.check_capacity:
+            self._judge(candidate)
+            now = decide(self._now(), self._settings)
+            if not isinstance(now, Step) or now.candidate.id != candidate.id:
+                return
+            if not self._has_room(now.candidate):
+                return
         # What has gone wrong of those in flight is to be known before another one begins.
         for flying in tuple(self._flying.values()):
             self._look_at(flying)
         if any(each.rechecked for each in self._flying.values()):
-            return  # on another image than it may be: the next look tells
-        # It may take a minute where Nova hangs: before what must be so at the request.
-        if not self._has_room(candidate):
+            self._look()  # on another image than it may be: the next look tells
             return
         try:
             self.situation = self.site.look_again(self.situation, candidate)

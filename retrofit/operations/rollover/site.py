@@ -131,7 +131,7 @@ class Site:
         amphorae = sorted(
             candidate.stale.amphorae, key=lambda each: (each.status != "ALLOCATED", each.id)
         )
-        servers = [each.compute_id for each in amphorae if each.compute_id]
+        servers = {each.compute_id: each.management_address for each in amphorae if each.compute_id}
         return self.capacity.room_for(
             servers, {subnet: network} if subnet and network else {}, needed=in_flight + 1
         )

@@ -68,7 +68,7 @@ def agent_conf(assignment: Assignment) -> str:
     Keys and order: `octavia/amphorae/backends/agent/templates/amphora_agent_conf.template`.
     """
     # An IPv6 address as charm-octavia writes it, without brackets: all agents read that, and those
-    # before 10.1.1, 11.0.2, 12.0.1 and 13.0.0 take brackets for a part of the address.
+    # before 10.1.0, 11.0.1, 12.0.1 and 13.0.0 take brackets for a part of the address.
     return f"""\
 [DEFAULT]
 debug = False

@@ -40,7 +40,7 @@ def has(subject: Subject, trait: Trait) -> bool:
 def _concerns(defect: Defect, subject: Subject) -> bool:
     octavia = subject.distributions.get("octavia")
     version = None if octavia is None else agent_version(octavia.version)
-    if version is not None and version[0] < defect.begins:
+    if version is not None and not defect.came_before(version):
         return False
     if defect.python is None:
         return True

@@ -13,7 +13,17 @@ from tests.component.control_plane import octavias
 from tests.component.control_plane.test_language import CACHE, dotted
 from tests.devcloud.places import server_program
 
-OLDER = ((10, 0, 0), (10, 1, 1), (11, 0, 0), (11, 0, 2), (12, 0, 0), (12, 0, 1), (13, 0, 0))
+OLDER = (
+    (10, 0, 0),
+    (10, 1, 0),
+    (10, 1, 1),
+    (11, 0, 0),
+    (11, 0, 1),
+    (11, 0, 2),
+    (12, 0, 0),
+    (12, 0, 1),
+    (13, 0, 0),
+)
 BETWEEN = ((15, 0, 0), (16, 0, 1))
 VERSIONS = tuple(
     dict.fromkeys((*OLDER, *BETWEEN, *(v for each in RELEASES for v in (each.first, each.last))))

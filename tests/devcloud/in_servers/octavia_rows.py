@@ -147,6 +147,14 @@ def set_status(load_balancer: str, columns: dict[str, Any]) -> None:
         )
 
 
+def set_address(amphora: str, address: str) -> None:
+    """Have an amphora at another address of the management network."""
+    with api.session().begin() as session:
+        session.query(models.Amphora).filter(models.Amphora.id == amphora).update(
+            {"lb_network_ip": address}
+        )
+
+
 def set_vip(load_balancer: str, columns: dict[str, Any]) -> None:
     """Have the VIP of a load balancer in another network than the one that was made up."""
     with api.session().begin() as session:

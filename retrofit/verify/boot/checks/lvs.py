@@ -30,7 +30,7 @@ def starts_sctp(trial: Trial) -> str:
 
 
 def carries_udp(trial: Trial) -> str:
-    """Send packets to the VIPs, and get them back from members of both families."""
+    """Send packets to the VIPs, and get them back from members of their families."""
     namespace = trial.amphora.namespace
     with (
         udp_server(namespace, MEMBER.ours, lb.UDP_MEMBER_PORT) as clients,

@@ -24,6 +24,7 @@ from retrofit.verify.boot.traffic import fetch
 from retrofit.verify.boot.trial import Trial
 from retrofit.verify.request import VerifyRequest
 from retrofit.verify.verify import verify
+from tests.devcloud.disks import opened, raw_copy
 from tests.devcloud.stock import LAYOUTS, Layout
 from tests.e2e.accelerator import ACCELERATOR
 from tests.e2e.amphora_images import JAMMYS_AGENT, Agent, amphora_image, build_settings
@@ -52,10 +53,15 @@ def test_a_sound_image_passes_every_check(
 
 @pytest.mark.slow
 def test_the_agent_of_ubuntus_jammy_passes_every_check_that_it_can(tmp_path: Path) -> None:
-    # Octavia 10 knows one VIP, no groups in LVS, no rules of interfaces.
-    image = amphora_image("pypi", "jammy", version=JAMMYS_AGENT)
+    # Octavia 10 knows one VIP, no groups in LVS, no rules of interfaces, and no Debian.
+    image = raw_copy(
+        amphora_image("pypi", "jammy", version=JAMMYS_AGENT), "qcow2", tmp_path / "image.raw"
+    )
+    with opened(image) as root:
+        release = root / "usr/lib/os-release"
+        release.write_text(release.read_text().replace("\nID=debian\n", "\nID=ubuntu\n"))
     settings = build_settings("pypi", version=JAMMYS_AGENT)
-    verdict = _passes_every_check(image, settings, "bios", tmp_path)
+    verdict = _passes_every_check(image, settings, "bios", tmp_path, disk_format="raw")
     assert {check.name for check in verdict.checks if check.outcome is Outcome.NOT_APPLICABLE} >= {
         "additional-vip",
         "interface-rules",
@@ -63,14 +69,14 @@ def test_the_agent_of_ubuntus_jammy_passes_every_check_that_it_can(tmp_path: Pat
 
 
 def _passes_every_check(
-    image: Path, build: BuildSettings, firmware: str, tmp_path: Path
+    image: Path, build: BuildSettings, firmware: str, tmp_path: Path, *, disk_format: str = "qcow2"
 ) -> Verdict:
     settings = {"firmware": firmware, "level": "full", "accelerator": ACCELERATOR}
     with nothing_left(tmp_path / "work"):
         verdict = verify(
             VerifyRequest(
                 image=image,
-                disk_format="qcow2",
+                disk_format=disk_format,
                 settings=VerifySettings.model_validate(settings),
                 build=build,
                 architecture="x86_64",

@@ -34,7 +34,6 @@ ROOT = Path(__file__).resolve().parents[2]
 OCTAVIA_PYTHON = ROOT / ".venv-devcloud/bin/python"
 CLIENT = Path(__file__).with_name("amphora_client.py")
 CLIENT_SECONDS = 600.0
-GOOD_WITHIN = 1500.0
 
 
 @pytest.mark.slow
@@ -89,7 +88,6 @@ def _passes_every_check(
     assert verdict.how in {"full-kvm", "full-tcg"}
     checks = {check.name: check for check in verdict.checks}
     assert checks["http-through-haproxy"].outcome is Outcome.PASSED
-    assert sum(check.seconds for check in verdict.checks) < GOOD_WITHIN
     return verdict
 
 

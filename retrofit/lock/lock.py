@@ -155,6 +155,19 @@ def _names(
 
 
 @contextmanager
+def _usable(target: str, locks: Path) -> Iterator[None]:
+    """Raise ConfigError where the directory of locks cannot be used."""
+    try:
+        yield
+    except ToozError as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else OSError(str(error))
+        raise ConfigError(
+            f"cannot lock target {target} in {locks}: {cause.strerror or error}",
+            hint=way_out(cause, "paths.state"),
+        ) from error
+
+
+@contextmanager
 def _held_here(
     state_dir: Path, target: str, name: bytes, *, what: str | None = None
 ) -> Iterator[None]:
@@ -168,16 +181,12 @@ def _held_here(
         ) from error
     member = f"{socket.gethostname()}-{os.getpid()}".encode()
     coordinator = coordination.get_coordinator(f"file://{locks.resolve()}", member)
-    coordinator.start()
+    with _usable(target, locks):
+        coordinator.start()
     try:
         lock = coordinator.get_lock(name)
-        try:
+        with _usable(target, locks):
             acquired = lock.acquire(blocking=False)
-        except ToozError as error:
-            raise ConfigError(
-                f"cannot lock target {target} in {locks}: {error}",
-                hint="run as root, or set paths.state",
-            ) from error
         if not acquired:
             raise LockedError(
                 f"another {what or f'run of target {target}'} is going on, on this machine",

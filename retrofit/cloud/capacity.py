@@ -29,8 +29,8 @@ from retrofit.redaction import redacted
 NOVA, NEUTRON = "Nova", "Neutron"
 SERVICES = {NOVA: ("compute", "2.71"), NEUTRON: ("network", None)}
 """Type in the catalog, and API version: from 2.71 on (Stein) a server names its server groups."""
-PAGE = 1000
-"""Ports in one answer of Neutron's."""
+PORTS = 1000
+"""In one answer of Neutron's."""
 HYPERVISORS = 100
 """In one answer of Nova's, which looks up a service for each."""
 SLAAC = {"slaac", "dhcpv6-stateless"}
@@ -198,7 +198,7 @@ class Capacity:
                 continue
             taken.add(self._hypervisor_of(row))
         number, able = 0, set()
-        for each in self._all_hypervisors():
+        for each in self._listed(NOVA, "hypervisors", "/os-hypervisors", size=HYPERVISORS):
             number += 1
             if each["state"] == "up" and each["status"] == "enabled":
                 able.add(each["hypervisor_hostname"])
@@ -209,14 +209,6 @@ class Capacity:
             f" {len(able)} {'is' if len(able) == 1 else 'are'} up and enabled, each with a"
             " server of the group"
         )
-
-    def _all_hypervisors(self) -> Iterator[Any]:
-        query: dict[str, Any] = {"limit": HYPERVISORS}
-        while rows := self._get(NOVA, "/os-hypervisors", query=query)["hypervisors"]:
-            yield from rows
-            if len(rows) < HYPERVISORS:
-                return
-            query["marker"] = rows[-1]["id"]
 
     @staticmethod
     def _hypervisor_of(server: Mapping[str, Any]) -> str:
@@ -314,15 +306,28 @@ class Capacity:
 
     def _used(self, subnet: str) -> Iterator[Any]:
         """Yield the addresses of all ports in a subnet."""
-        query = {"fixed_ips": f"subnet_id={subnet}", "fields": ["id", "fixed_ips"], "limit": PAGE}
-        while ports := self._get(NEUTRON, "/ports", query=query)["ports"]:
-            for port in ports:
-                for each in port["fixed_ips"]:
-                    if each["subnet_id"] == subnet:
-                        yield ip_address(each["ip_address"])
-            if len(ports) < PAGE:
+        query = {"fixed_ips": f"subnet_id={subnet}", "fields": ["id", "fixed_ips"]}
+        for port in self._listed(NEUTRON, "ports", "/ports", size=PORTS, query=query):
+            for each in port["fixed_ips"]:
+                if each["subnet_id"] == subnet:
+                    yield ip_address(each["ip_address"])
+
+    def _listed(
+        self,
+        service: str,
+        collection: str,
+        path: str,
+        *,
+        size: int,
+        query: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Iterator[Any]:
+        """Yield the rows of a listing, in pages of a size, each asked for when it is needed."""
+        page = {**query, "limit": size}
+        while rows := self._get(service, path, query=page)[collection]:
+            yield from rows
+            if len(rows) < size:
                 return
-            query["marker"] = ports[-1]["id"]
+            page["marker"] = rows[-1]["id"]
 
     def _get(
         self,

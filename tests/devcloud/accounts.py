@@ -55,6 +55,13 @@ def auth_of(account: Account, keystone_url: str) -> dict[str, str]:
     }
 
 
+def ini_of(cloud: str, keystone_url: str) -> str:
+    """The credentials of an entry of clouds.yaml, as lines of a service's configuration."""
+    account = next(each for each in ACCOUNTS if each.cloud == cloud)
+    given = {"auth_type": "password", **auth_of(account, keystone_url)}
+    return "\n".join(f"{name} = {value}" for name, value in given.items())
+
+
 def write_clouds_yaml(path: Path, keystone_url: str) -> None:
     """Write a clouds.yaml with an entry per account that has one."""
     clouds = {

@@ -154,14 +154,10 @@ class NovaNeutron:
         return "api-paste.ini;nova.conf" if service == "nova" else "neutron.conf"
 
     def _keystone(self) -> str:
-        octavia = next(each for each in accounts.ACCOUNTS if each.cloud == "demo-octavia")
-        credentials = accounts.auth_of(octavia, self.cloud.keystone_url).items()
-        lines = "\n".join(f"{name} = {value}" for name, value in credentials)
         return f"""\
 [keystone_authtoken]
 www_authenticate_uri = {self.cloud.keystone_url}
-auth_type = password
-{lines}
+{accounts.ini_of("demo-octavia", self.cloud.keystone_url)}
 """
 
     def _conf(self, service: str, directory: Path) -> str:

@@ -243,9 +243,7 @@ def _make_authority(directory: Path) -> None:
 
 
 def _conf(cloud: Cloud, directory: Path) -> str:
-    octavia = next(each for each in accounts.ACCOUNTS if each.cloud == "demo-octavia")
-    credentials = accounts.auth_of(octavia, cloud.keystone_url).items()
-    auth = "\n".join(f"{name} = {value}" for name, value in credentials)
+    auth = accounts.ini_of("demo-octavia", cloud.keystone_url)
     return f"""\
 [DEFAULT]
 log_file = {cloud.log_file("octavia")}
@@ -262,12 +260,10 @@ sqlite_synchronous = false
 
 [keystone_authtoken]
 www_authenticate_uri = {cloud.keystone_url}
-auth_type = password
 {auth}
 service_type = load-balancer
 
 [service_auth]
-auth_type = password
 {auth}
 
 [glance]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -60,18 +61,19 @@ class Surroundings:
                 site.octavia.set_address(amphora["id"], self.real.port(self.management, **ports))
                 self.real.port(network, **ports)
 
-    def fill(self, network: str) -> None:
-        """Have no address left in the pools of a network."""
+    def fill(self, network: str, subnet: str | None = None) -> None:
+        """Have no address left in the pools of a network, or of one subnet of it."""
+        place = {} if subnet is None else {"fixed_ips": [{"subnet_id": subnet}]}
         try:
             while True:
-                self.real.port(network, project=self.project)
+                self.real.port(network, project=self.project, **place)
         except exceptions.Conflict:
             return
 
     def group(self, *others: str) -> None:
         """Have each server in an anti-affine group, with further ones on hypervisors."""
         for server in self.servers.values():
-            further = [f"{server[:-12]}{number:012}" for number in range(len(others))]
+            further = [str(uuid.uuid4()) for _ in others]
             facts = {"project": self.project, "vcpus": 1, "ram": 1024}
             self.real.servers(
                 *(

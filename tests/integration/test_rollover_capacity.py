@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from keystoneauth1 import exceptions
 
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.nova_neutron import NovaNeutron
@@ -139,11 +138,7 @@ def full_member_subnet(around: Surroundings) -> None:
     for server in around.servers.values():
         places = [{"subnet_id": subnet}]
         around.real.port(network, project=around.project, device_id=server, fixed_ips=places)
-    while True:
-        try:
-            around.real.port(network, project=around.project, fixed_ips=[{"subnet_id": subnet}])
-        except exceptions.Conflict:
-            return
+    around.fill(network, subnet)
 
 
 def failing_nova(around: Surroundings) -> None:

@@ -139,10 +139,8 @@ class Rolling:
         # It may take minutes where Nova hangs: before what must be so at the request.
         if self._settings.check_capacity:
             self._judge(candidate)
-            now = decide(self._now(), self._settings)
-            if not isinstance(now, Step) or now.candidate.id != candidate.id:
-                return
-            if not self._has_room(now.candidate):
+            known = self._still(candidate)
+            if known is None or not self._has_room(known.candidate):
                 return
         # What has gone wrong of those in flight is to be known before another one begins.
         for flying in tuple(self._flying.values()):
@@ -155,8 +153,8 @@ class Rolling:
         except StaleError:
             self._observe()
             return
-        again = decide(self._now(), self._settings)
-        if not isinstance(again, Step) or again.candidate.id != candidate.id:
+        again = self._still(candidate)
+        if again is None:
             return
         about = {
             "RETROFIT_LOAD_BALANCER": candidate.id,
@@ -165,6 +163,13 @@ class Rolling:
         self._obstacle = ask_guard(self._settings.guard, about)
         if self._obstacle is None:
             self._fail_over(again)
+
+    def _still(self, candidate: Candidate) -> Step | None:
+        """Return the step that moves a load balancer, where that is still the decision."""
+        decision = decide(self._now(), self._settings)
+        if isinstance(decision, Step) and decision.candidate.id == candidate.id:
+            return decision
+        return None
 
     def _has_room(self, candidate: Candidate) -> bool:
         """Ask whether the cloud has room for one more amphora; what is not known is noted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retrofit.control_plane.agents import DEFECTS, Defect, Trait, agent_version
+from retrofit.control_plane.releases import Version
 from retrofit.model import version_key
 from retrofit.verify.checks import CheckFailedError, NotApplicableError, WarningError
 from retrofit.verify.offline.rules import Subject, rule
@@ -31,15 +32,18 @@ def has(subject: Subject, trait: Trait) -> bool:
         text = subject.tree.text(f"{directory}/octavia/{trait.file}")
         if text is not None:
             return trait.mark in text
-    octavia = subject.distributions.get("octavia")
-    version = None if octavia is None else agent_version(octavia.version)
     # An agent that shows neither is not accused of anything.
+    version = _version(subject)
     return version is None or trait.is_in(version)
 
 
-def _concerns(defect: Defect, subject: Subject) -> bool:
+def _version(subject: Subject) -> Version | None:
     octavia = subject.distributions.get("octavia")
-    version = None if octavia is None else agent_version(octavia.version)
+    return None if octavia is None else agent_version(octavia.version)
+
+
+def _concerns(defect: Defect, subject: Subject) -> bool:
+    version = _version(subject)
     if version is not None and not defect.came_before(version):
         return False
     if defect.python is None:

@@ -7,6 +7,8 @@ nova-api tells of servers and hypervisors it reads from these tables.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -75,12 +77,19 @@ def clear() -> None:
         admin.session.query(models.Service).filter(computes).delete()
 
 
-def hypervisors(rows: list[dict[str, Any]]) -> None:
-    """Have compute services with a hypervisor each: `host`, and whether it is `up`, `enabled`."""
+@contextmanager
+def in_the_cell() -> Iterator[tuple[Any, Any, Any]]:
+    """Give an administrator's context, the cell, and a context in it."""
     admin = context.get_admin_context()
     cell = objects.CellMapping.get_by_uuid(admin, CELL)
+    with context.target_cell(admin, cell) as inside:
+        yield admin, cell, inside
+
+
+def hypervisors(rows: list[dict[str, Any]]) -> None:
+    """Have compute services with a hypervisor each: `host`, and whether it is `up`, `enabled`."""
     for row in rows:
-        with context.target_cell(admin, cell) as inside:
+        with in_the_cell() as (admin, cell, inside):
             service = objects.Service(
                 inside,
                 host=row["host"],
@@ -112,13 +121,11 @@ def hypervisors(rows: list[dict[str, Any]]) -> None:
                 cpu_info="{}",
                 mapped=1,
             ).create()
-        objects.HostMapping(admin, host=row["host"], cell_mapping=cell).create()
+            objects.HostMapping(admin, host=row["host"], cell_mapping=cell).create()
 
 
 def servers(rows: list[dict[str, Any]]) -> None:
     """Have servers that run: `id`, `project`, `host`, and of their flavor `vcpus` and `ram`."""
-    admin = context.get_admin_context()
-    cell = objects.CellMapping.get_by_uuid(admin, CELL)
     for row in rows:
         flavor = objects.Flavor(
             id=1,
@@ -135,7 +142,7 @@ def servers(rows: list[dict[str, Any]]) -> None:
             is_public=True,
         )
         owner = {"project_id": row["project"], "user_id": "octavia"}
-        with context.target_cell(admin, cell) as inside:
+        with in_the_cell() as (admin, cell, inside):
             objects.Instance(
                 inside,
                 uuid=row["id"],
@@ -162,13 +169,13 @@ def servers(rows: list[dict[str, Any]]) -> None:
                 metadata={},
                 image_ref="",
             ).create()
-        objects.InstanceMapping(
-            admin,
-            instance_uuid=row["id"],
-            **owner,
-            cell_mapping=cell,
-            queued_for_delete=False,
-        ).create()
+            objects.InstanceMapping(
+                admin,
+                instance_uuid=row["id"],
+                **owner,
+                cell_mapping=cell,
+                queued_for_delete=False,
+            ).create()
 
 
 def join(group: str, members: list[str]) -> None:

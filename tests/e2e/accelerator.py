@@ -1,8 +1,7 @@
 """The machines of tests: how they are accelerated, and one that needs no image to run.
 
-Emulation, whatever the machine offers: a /dev/kvm that runs no kernel costs each trial a minute
-before it emulates, and a boot sector may run on one on which no kernel does. `test_main_job` has
-the default, which tries KVM.
+Emulation, whatever the machine offers: a boot sector may run on a /dev/kvm on which no kernel does,
+and what a test shows is the same everywhere. `test_main_job` has the default, which tries KVM.
 """
 
 from __future__ import annotations

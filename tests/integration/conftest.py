@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from retrofit.produce.preflight import verification
-from retrofit.produce.preflight.verification import _start_on_kvm as start_on_kvm
 from retrofit.system.process import CommandError
+from retrofit.verify.boot import kvm
+from retrofit.verify.boot.kvm import start
 from retrofit.verify.boot.machine import Platform
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.octavia import ImageManager
@@ -27,7 +27,7 @@ def image_manager(devcloud: Devcloud) -> Iterator[ImageManager]:
 @cache
 def _of_kvm(platform: Platform) -> str | CommandError | None:
     try:
-        return start_on_kvm(platform)
+        return start(platform)
     except CommandError as error:
         return error
 
@@ -42,7 +42,7 @@ def kvm_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
             raise found
         return found
 
-    monkeypatch.setattr(verification, "_start_on_kvm", known)
+    monkeypatch.setattr(kvm, "start", known)
 
 
 @pytest.fixture

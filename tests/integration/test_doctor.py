@@ -23,6 +23,7 @@ from retrofit.produce.preflight import glance as tries_of_glance
 from retrofit.produce.preflight import machine, room, verification
 from retrofit.system import process
 from retrofit.system.memory import Memory
+from retrofit.verify.boot import kvm
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.server_config import Limits
 from tests.integration.harness import RETENTION_AT_ONCE, CloudHarness
@@ -126,12 +127,12 @@ def kvm_that_does_not_work(
     harness: CloudHarness, patch: pytest.MonkeyPatch, _stack: ExitStack
 ) -> None:
     harness.toml = f'{RETENTION_AT_ONCE}[verify]\naccelerator = "kvm"\n'
-    kvm = harness.directory / "kvm"
-    kvm.touch()
-    patch.setattr(verification, "KVM", kvm)
+    device = harness.directory / "kvm"
+    device.touch()
+    patch.setattr(kvm, "DEVICE", device)
     words = ["qemu-system-x86_64"]
     lost = process.command_failure(words, 1, "qemu: Could not access KVM kernel module: No device")
-    patch.setattr(verification, "_start_on_kvm", refusing(lost))
+    patch.setattr(kvm, "start", refusing(lost))
 
 
 def clock(offset: timedelta) -> Act:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import select
 import shutil
 import socket
-import time
 
 from retrofit.config import VerifySettings
 from retrofit.errors import VerifyError
 from retrofit.produce.preflight.tries import DoubtError
 from retrofit.system import process
-from retrofit.system.tied import tied
-from retrofit.verify.boot import vrrp
-from retrofit.verify.boot.amphora import KVM
-from retrofit.verify.boot.machine import (
-    Accelerator,
-    Platform,
-    find_firmware,
-    platform_of,
-    resolve_firmware,
-)
+from retrofit.verify.boot import kvm, vrrp
+from retrofit.verify.boot.machine import find_firmware, platform_of, resolve_firmware
 from retrofit.verify.boot.network import Namespace, isolated
 
 RAW_PROTOCOLS = (
@@ -30,13 +19,6 @@ RAW_PROTOCOLS = (
     (vrrp.PROTOCOL, False),
 )
 """Router advertisements, SCTP and VRRP; True for IPv6."""
-
-KVM_LIMIT = 20.0
-"""Seconds in which QEMU has long started a machine that does nothing."""
-BIOS_ENDS = b"No bootable device"
-"""The last words of SeaBIOS at its debug port, of a machine without disks."""
-SLOWER = 3.0
-"""Times as slow as emulation: so slow a KVM starts no kernel in the time that a boot gives it."""
 
 # Debian's package for each tool that is run by name.
 OFFLINE = {"qemu-img": "qemu-utils", "mount": "mount", "umount": "mount"}
@@ -60,9 +42,9 @@ def require_verifiable(settings: VerifySettings, architecture: str) -> None:
     _require_tools({**BOOT, platform.emulator: platform.package})
     if resolve_firmware(settings.firmware, platform) == "uefi":
         find_firmware(platform)
-    if settings.accelerator == "kvm" and not KVM.exists():
+    if settings.accelerator == "kvm" and not kvm.DEVICE.exists():
         raise VerifyError(
-            f"{KVM} does not exist, and verify.accelerator is kvm",
+            f"{kvm.DEVICE} does not exist, and verify.accelerator is kvm",
             hint="set verify.accelerator = auto to boot in emulation where there is no KVM",
         )
     # Tried rather than looked up: a container may have root without the right to this.
@@ -80,16 +62,16 @@ def try_kvm(settings: VerifySettings, architecture: str) -> str:
         return "not needed: verify.level is offline"
     if settings.accelerator == "tcg":
         return "not needed: verify.accelerator is tcg"
-    if not KVM.exists():
-        return f"{KVM} does not exist: the image is booted in emulation"
+    if not kvm.DEVICE.exists():
+        return f"{kvm.DEVICE} does not exist: the image is booted in emulation"
     way_out = (
         "load the module of this processor (kvm_intel, kvm_amd), turn virtualization on in the"
         " firmware or nested virtualization on the host, and run as root or in group kvm"
     )
     try:
-        slow = _start_on_kvm(platform_of(architecture))
+        slow = kvm.start(platform_of(architecture))
     except process.CommandError as error:
-        what = f"{KVM} is there and does not work: {_reason(error)}"
+        what = f"{kvm.DEVICE} is there and does not work: {kvm.reason(error)}"
         if settings.accelerator == "kvm":
             raise VerifyError(
                 what, hint=f"{way_out}; or set verify.accelerator = auto, which emulates then"
@@ -98,62 +80,8 @@ def try_kvm(settings: VerifySettings, architecture: str) -> str:
             f"{what}; the image is booted in emulation, which takes longer", hint=way_out
         ) from error
     if slow is not None:
-        raise DoubtError(f"{KVM} is slower than emulation: {slow}", hint=way_out)
+        raise DoubtError(f"{kvm.DEVICE} is slower than emulation: {slow}", hint=way_out)
     return "a machine starts on it"
-
-
-def _start_on_kvm(platform: Platform) -> str | None:
-    """Start a machine without disks on KVM, and return how slow it is; None for no reason to doubt.
-
-    Where virtual machines are nested in vain, a machine runs, and too slowly for any kernel.
-    Without a BIOS the machine is made and not started. Raises CommandError.
-    """
-    if not platform.bios:
-        machine = f"{platform.machine or 'none'},accel=kvm"
-        words = [*_emulator(platform), "-machine", machine, "-cpu", "host", "-S"]
-        process.run([*words, "-monitor", "stdio"], timeout=KVM_LIMIT, stdin=b"quit\n")
-        return None
-    seconds = _bios_seconds(platform, "kvm")
-    if seconds < 1:
-        return None
-    emulated = _bios_seconds(platform, "tcg")
-    if seconds < SLOWER * emulated:
-        return None
-    return f"its BIOS takes {seconds:.1f} s, emulated {emulated:.1f} s"
-
-
-def _emulator(platform: Platform) -> list[str]:
-    machine = ["-nodefaults", "-no-user-config", "-display", "none", "-m", "64"]
-    # A killed run takes it along.
-    return tied(platform.emulator, *machine, by="KILL")
-
-
-def _bios_seconds(platform: Platform, accelerator: Accelerator) -> float:
-    """Return the seconds until a machine's BIOS has found nothing to boot. Raises CommandError."""
-    words = [*_emulator(platform), "-machine", f"pc,accel={accelerator}"]
-    words += ["-debugcon", "stdio", "-global", "isa-debugcon.iobase=0x402"]
-    began = time.monotonic()
-    # By a pipe: a killed run leaves no file behind.
-    with process.started(words, env=None, cwd=None, stdin=False, merged_into=None) as child:
-        if child.stdout is None or child.stderr is None:
-            raise AssertionError
-        said = b""
-        while BIOS_ENDS not in said:
-            left = began + KVM_LIMIT - time.monotonic()
-            if left <= 0 or not select.select([child.stdout], [], [], left)[0]:
-                raise process.OutOfTimeError(words, KVM_LIMIT)
-            told = os.read(child.stdout.fileno(), 4096)
-            if not told:
-                messages = child.stderr.read().decode(errors="replace")
-                raise process.command_failure(words, child.wait(), messages)
-            said += told
-    return time.monotonic() - began
-
-
-def _reason(error: process.CommandError) -> str:
-    """Return QEMU's first line, without its own name: the ones that follow are less exact."""
-    lines = [line for line in error.stderr.splitlines() if line.strip() and "warning: " not in line]
-    return lines[0].partition(": ")[2] or lines[0] if lines else error.message
 
 
 def _require_full(namespace: Namespace) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from retrofit.errors import VerifyError
 from retrofit.system.progress import Progress
-from retrofit.verify.boot import config_drive, dhcp, machine, router
+from retrofit.verify.boot import config_drive, dhcp, kvm, machine, router
 from retrofit.verify.boot.agent import Agent
 from retrofit.verify.boot.certificates import Credentials
 from retrofit.verify.boot.machine import Accelerator, Hardware, Machine, MachineLostError
@@ -27,7 +27,6 @@ from retrofit.verify.request import VerifyRequest
 
 log = structlog.get_logger(__name__)
 
-KVM = Path("/dev/kvm")
 KVM_DEADLINE = 60.0
 """Seconds in which a machine on a working KVM has long started its kernel."""
 KERNEL_STARTED = ("Linux version ", "systemd[1]:", "Welcome to ")
@@ -148,15 +147,6 @@ class _Powered:
     note: str
 
 
-def accelerators(setting: str) -> tuple[Accelerator, ...]:
-    """Return what to try, in order."""
-    if setting == "kvm":
-        return ("kvm",)
-    if setting == "tcg":
-        return ("tcg",)
-    return ("kvm", "tcg") if KVM.exists() else ("tcg",)
-
-
 def _power_on(
     request: VerifyRequest,
     scenario: Scenario,
@@ -171,8 +161,10 @@ def _power_on(
     Emulation is not tried out: it works everywhere, and a kernel that does not start is then the
     image's fault.
     """
-    notes = [] if KVM.exists() else [f"{KVM} does not exist"]
-    for accelerator in accelerators(request.settings.accelerator):
+    order, notes = kvm.accelerators(
+        request.settings.accelerator, machine.platform_of(request.architecture)
+    )
+    for accelerator in order:
         hardware = _hardware(request, scenario, accelerator, drive, work_dir)
         with ExitStack() as attempt:
             probe = Probe(namespace)

@@ -19,7 +19,6 @@ from cryptography import x509
 
 from retrofit.errors import VerifyError
 from retrofit.verify.boot import config_drive, dhcp
-from retrofit.verify.boot.amphora import accelerators
 from retrofit.verify.boot.certificates import Credentials
 from retrofit.verify.boot.configs.haproxy import peer_name
 from retrofit.verify.boot.guest import AgentState, agent_state, listening, why_agent_stays_silent
@@ -234,15 +233,6 @@ LISTEN 0 5 0.0.0.0:2222 [::]:*
 Cannot open network namespace
 """
     assert listening(said, 22) == ["192.0.2.10", "fe80::1", "*"]
-
-
-@pytest.mark.parametrize("setting", ["kvm", "tcg"])
-def test_an_accelerator_that_was_asked_for_is_the_only_one_tried(setting: str) -> None:
-    assert accelerators(setting) == (setting,)
-
-
-def test_emulation_is_the_last_resort_of_auto() -> None:
-    assert accelerators("auto")[-1] == "tcg"
 
 
 def hardware(**changed: object) -> Hardware:

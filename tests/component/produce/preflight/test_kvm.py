@@ -12,9 +12,11 @@ import pytest
 
 from retrofit.config import VerifySettings
 from retrofit.errors import VerifyError
-from retrofit.produce.preflight import verification
 from retrofit.produce.preflight.tries import DoubtError
 from retrofit.produce.preflight.verification import try_kvm
+from retrofit.verify.boot import kvm
+from retrofit.verify.boot.kvm import accelerators
+from retrofit.verify.boot.machine import PLATFORMS
 
 NO_MODULE = (
     "qemu: Could not access KVM kernel module: No such device\n"
@@ -28,7 +30,7 @@ def emulator(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> N
         (directory / name).write_text(f"#!/bin/bash\n{script}\n")
         (directory / name).chmod(0o755)
     (directory / "kvm").touch()
-    monkeypatch.setattr(verification, "KVM", directory / "kvm")
+    monkeypatch.setattr(kvm, "DEVICE", directory / "kvm")
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
 
 
@@ -48,18 +50,18 @@ def test_one_that_does_not_work_fails_where_it_has_to_and_else_warns(
 def test_one_whose_processors_never_run_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "KVM_LIMIT", 0.5)
+    monkeypatch.setattr(kvm, "LIMIT", 0.5)
     emulator(tmp_path, monkeypatch, "exec sleep 60")
     with pytest.raises(VerifyError, match=r"did not finish within 0\.5 s"):
         try_kvm(VerifySettings(accelerator="kvm"), "x86_64")
 
 
-def bios(kvm: float, emulated: float) -> str:
+def bios(virtualized: float, emulated: float) -> str:
     """A script in QEMU's place whose BIOS needs some seconds to find nothing to boot."""
     return f"""
 wait={emulated}
 for word; do
-    case $word in *accel=kvm) wait={kvm};; esac
+    case $word in *accel=kvm) wait={virtualized};; esac
 done
 echo SeaBIOS
 sleep $wait
@@ -68,11 +70,11 @@ exec sleep 60
 """
 
 
-@pytest.mark.parametrize(("kvm", "emulated"), [(0.1, 0.1), (1.5, 2)])
+@pytest.mark.parametrize(("virtualized", "emulated"), [(0.1, 0.1), (1.5, 2)])
 def test_a_bios_that_comes_to_its_end_is_proof(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvm: float, emulated: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, virtualized: float, emulated: float
 ) -> None:
-    emulator(tmp_path, monkeypatch, bios(kvm, emulated))
+    emulator(tmp_path, monkeypatch, bios(virtualized, emulated))
     assert try_kvm(VerifySettings(accelerator="kvm"), "x86_64") == "a machine starts on it"
 
 
@@ -87,7 +89,7 @@ def test_one_that_is_slower_than_emulation_is_doubted(
 def test_a_bios_that_only_begins_is_no_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "KVM_LIMIT", 0.5)
+    monkeypatch.setattr(kvm, "LIMIT", 0.5)
     emulator(tmp_path, monkeypatch, bios(60, 60))
     with pytest.raises(DoubtError, match=r"did not finish within 0\.5 s"):
         try_kvm(VerifySettings(), "x86_64")
@@ -100,9 +102,9 @@ def test_a_killed_try_takes_its_machine_along(tmp_path: Path) -> None:
     )
     (tmp_path / "qemu-system-x86_64").chmod(0o755)
     program = (
-        "from retrofit.produce.preflight import verification as v\n"
+        "from retrofit.verify.boot import kvm\n"
         "from retrofit.verify.boot.machine import platform_of\n"
-        "v._start_on_kvm(platform_of('x86_64'))\n"
+        "kvm.start(platform_of('x86_64'))\n"
     )
     trying = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -133,5 +135,45 @@ def test_nothing_is_tried_that_is_not_used(
 
 
 def test_a_machine_without_kvm_emulates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "KVM", tmp_path / "kvm")
+    monkeypatch.setattr(kvm, "DEVICE", tmp_path / "kvm")
     assert "emulation" in try_kvm(VerifySettings(), "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (f"printf '%s' '{NO_MODULE}' >&2; exit 1", "Could not access KVM kernel module"),
+        (bios(1.5, 0.1), "its BIOS takes 1."),
+    ],
+)
+def test_a_boot_does_not_wait_for_one_that_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    emulator(tmp_path, monkeypatch, script)
+    order, notes = accelerators("auto", PLATFORMS["x86_64"])
+    assert order == ("tcg",)
+    assert [note.startswith(f"KVM was tried: {why}") for note in notes] == [True]
+
+
+def test_emulation_is_the_last_resort_of_auto(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator(tmp_path, monkeypatch, bios(0.1, 0.1))
+    assert accelerators("auto", PLATFORMS["x86_64"]) == (("kvm", "tcg"), [])
+
+
+@pytest.mark.parametrize("setting", ["kvm", "tcg"])
+def test_an_accelerator_that_was_asked_for_is_the_only_one_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    emulator(tmp_path, monkeypatch, "exit 1")
+    assert accelerators(setting, PLATFORMS["x86_64"]) == ((setting,), [])
+
+
+@pytest.mark.parametrize(("setting", "tried"), [("kvm", "kvm"), ("tcg", "tcg"), ("auto", "tcg")])
+def test_a_boot_says_that_there_is_no_kvm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, tried: str
+) -> None:
+    monkeypatch.setattr(kvm, "DEVICE", tmp_path / "kvm")
+    notes = [f"{tmp_path}/kvm does not exist"]
+    assert accelerators(setting, PLATFORMS["x86_64"]) == ((tried,), notes)

@@ -15,6 +15,7 @@ from retrofit.config import VerifySettings
 from retrofit.errors import VerifyError
 from retrofit.produce.preflight import verification
 from retrofit.produce.preflight.verification import require_verifiable
+from retrofit.verify.boot import kvm
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     (tmp_path / "kvm").touch()
     monkeypatch.setattr(verification.shutil, "which", which)
     monkeypatch.setattr(verification, "isolated", isolated)
-    monkeypatch.setattr(verification, "KVM", tmp_path / "kvm")
+    monkeypatch.setattr(kvm, "DEVICE", tmp_path / "kvm")
     monkeypatch.setattr(verification, "find_firmware", lambda _: None)
     return has
 

@@ -134,6 +134,10 @@ class NovaNeutron:
         """Have servers: `id`, `project`, `host`, and of their flavor `vcpus` and `ram` (MiB)."""
         self._have("servers", rows)
 
+    def lose(self, *servers: str) -> None:
+        """Have servers in a cell that does not answer."""
+        self._have("lose", *servers)
+
     def server_group(self, policy: str, *members: str, owner: session.Session) -> str:
         """Make a server group of `owner`'s project with servers in it; return its id."""
         made = owner.post(

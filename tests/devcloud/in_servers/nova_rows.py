@@ -24,11 +24,13 @@ from oslo_utils import timeutils
 from sqlalchemy import create_engine
 
 CELL = "5e3d0f0a-4d3c-4c43-9d0c-0d5d3f5c5e11"
+FAILING_CELL = "8b2f6a52-5f0b-4c0e-8a0e-4b7a1f6f3c22"
 OF_THE_CLOUD = (
     api_models.InstanceGroupMember,
     api_models.InstanceGroupPolicy,
     api_models.InstanceGroup,
     api_models.InstanceMapping,
+    api_models.RequestSpec,
     api_models.HostMapping,
     api_models.Quota,
 )
@@ -70,6 +72,8 @@ def clear() -> None:
     with shared_api.context_manager.writer.using(admin):
         for model in OF_THE_CLOUD:
             admin.session.query(model).delete()
+        failing = api_models.CellMapping.uuid == FAILING_CELL
+        admin.session.query(api_models.CellMapping).filter(failing).delete()
     with main_api.context_manager.writer.using(admin):
         for model in OF_THE_CELL:
             admin.session.query(model).delete()
@@ -124,23 +128,27 @@ def hypervisors(rows: list[dict[str, Any]]) -> None:
             objects.HostMapping(admin, host=row["host"], cell_mapping=cell).create()
 
 
+def flavor_of(vcpus: int, ram: int) -> Any:
+    return objects.Flavor(
+        id=1,
+        flavorid="amphora",
+        name="amphora",
+        vcpus=vcpus,
+        memory_mb=ram,
+        root_gb=2,
+        ephemeral_gb=0,
+        swap=0,
+        rxtx_factor=1.0,
+        extra_specs={},
+        disabled=False,
+        is_public=True,
+    )
+
+
 def servers(rows: list[dict[str, Any]]) -> None:
     """Have servers that run: `id`, `project`, `host`, and of their flavor `vcpus` and `ram`."""
     for row in rows:
-        flavor = objects.Flavor(
-            id=1,
-            flavorid="amphora",
-            name="amphora",
-            vcpus=row["vcpus"],
-            memory_mb=row["ram"],
-            root_gb=2,
-            ephemeral_gb=0,
-            swap=0,
-            rxtx_factor=1.0,
-            extra_specs={},
-            disabled=False,
-            is_public=True,
-        )
+        flavor = flavor_of(row["vcpus"], row["ram"])
         owner = {"project_id": row["project"], "user_id": "octavia"}
         with in_the_cell() as (admin, cell, inside):
             objects.Instance(
@@ -176,6 +184,36 @@ def servers(rows: list[dict[str, Any]]) -> None:
                 cell_mapping=cell,
                 queued_for_delete=False,
             ).create()
+
+
+def lose(*server_ids: str) -> None:
+    """Have these servers in a cell whose database does not answer.
+
+    Nova shows what its own database has of them: the request that they were built for.
+    """
+    admin = context.get_admin_context()
+    cell = objects.CellMapping(
+        admin,
+        uuid=FAILING_CELL,
+        name="cell2",
+        transport_url="fake://",
+        database_connection="sqlite:////nonexistent/cell.db",
+    )
+    cell.create()
+    for server_id in server_ids:
+        mapping = objects.InstanceMapping.get_by_instance_uuid(admin, server_id)
+        mapping.cell_mapping = cell
+        mapping.save()
+        objects.RequestSpec(
+            admin,
+            instance_uuid=server_id,
+            project_id=mapping.project_id,
+            user_id="octavia",
+            flavor=flavor_of(1, 1024),
+            num_instances=1,
+            image=objects.ImageMeta(id=str(uuid.uuid4())),
+            availability_zone=None,
+        ).create()
 
 
 def join(group: str, members: list[str]) -> None:

@@ -180,7 +180,8 @@ DEFECTS = (CONFIGURATION_UPDATE, FORKED_SENDER, ALTERNATIVE_NAMES, BRACKETS, LVS
 
 def agent_version(text: str) -> Version | None:
     """Return the numbers at the beginning of an agent's version; None without any."""
-    found = re.match(r"\d{1,4}(\.\d{1,4}){0,3}", text)
+    # No epoch, and no number that is no release's.
+    found = re.match(r"\d{1,4}(\.\d{1,4}){0,3}(?![0-9!:])", text)
     return None if found is None else tuple(map(int, found[0].split(".")))
 
 

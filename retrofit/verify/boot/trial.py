@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -59,8 +58,9 @@ class Trial:
         self.work_dir = request.work_dir
         self.progress = request.progress
         self.full = full
-        self.release = release_of(agent)
         version = agent_version(agent)
+        self.release = None if version is None else version[0]
+        """Of Octavia, that the agent is from: 16 of `16.0.0`; None for an unknown one."""
         self.haproxy: tuple[int, ...] = ()
         self.facts: dict[str, str] = {}
         self.certificate_ca = authority("load balancer CA")
@@ -210,9 +210,3 @@ class Trial:
         self.evident = True
         path: Path = self.log_dir / f"{name}{self.amphora.scenario.suffix}.log"
         path.write_text(text)
-
-
-def release_of(version: str) -> int | None:
-    """Return the release of Octavia in a version, `16` of `16.0.0`; None when there is none."""
-    found = re.match(r"\d{1,4}(?=\.|$)", version)
-    return None if found is None else int(found[0])

@@ -150,6 +150,19 @@ def test_a_defect_concerns_the_versions_between_its_coming_and_its_end(
     assert LVS_OF_BOTH_FAMILIES.concerns(numbers) is concerned
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("16.0.0", (16, 0, 0)), ("10.1.1-0ubuntu1", (10, 1, 1)), ("17.0.0.0rc2.dev4", (17, 0, 0)),
+     ("16", (16,)), ("", None), ("dev", None), ("20260911", None), ("1!16.0.0", None),
+     ("2:16.0.0", None)],
+)  # fmt: skip
+def test_a_version_is_the_numbers_at_its_beginning(
+    text: str, numbers: tuple[int, ...] | None
+) -> None:
+    found = agent_version(text)
+    assert found is None if numbers is None else found is not None and found[:3] == numbers
+
+
 def test_every_defect_names_checks_or_an_element_that_are_there() -> None:
     known = {*RULES, *(check.name for check in CHECKS), *(p.name for p in ELEMENTS.iterdir())}
     for defect in DEFECTS:

@@ -15,7 +15,7 @@ from retrofit.errors import ConfigError
 from retrofit.model import Outcome
 from retrofit.verify.boot.checks import CHECKS
 from retrofit.verify.boot.registry import of_level, with_needs
-from retrofit.verify.boot.trial import Trial, release_of
+from retrofit.verify.boot.trial import Trial
 from retrofit.verify.checks import Record
 from retrofit.verify.offline import RULES
 from retrofit.verify.request import VerifyRequest
@@ -115,15 +115,6 @@ def test_full_leaves_nothing_out() -> None:
         record.add(check.name, Outcome.PASSED, "", 0.0)
     _list_left_out(record, "full")
     assert len(record.checks) == len(CHECKS)
-
-
-@pytest.mark.parametrize(
-    ("version", "release"), [("16.0.0", 16), ("10.1.1-0ubuntu1", 10), ("", None), ("dev", None)]
-)
-def test_the_release_is_the_first_number_of_the_agents_version(
-    version: str, release: int | None
-) -> None:
-    assert release_of(version) == release
 
 
 def outcomes(release: int | None) -> dict[str, Any]:

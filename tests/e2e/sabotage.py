@@ -149,6 +149,20 @@ def _mode(path: str, mode: int) -> Callable[[Path], None]:
     return lambda root: (root / path).chmod(mode)
 
 
+def boot_with(words: str) -> Callable[[Path], None]:
+    """Put words at the end of the kernel's command line, as the boot loader has it."""
+
+    def change(root: Path) -> None:
+        grub = root / "boot/grub/grub.cfg"
+        lines = [
+            f"{line} {words}" if line.lstrip().startswith("linux") else line
+            for line in grub.read_text().splitlines()
+        ]
+        grub.write_text("\n".join(lines) + "\n")
+
+    return change
+
+
 def _break_health_checker(root: Path) -> None:
     """Let the checker of SCTP members find every one of them down."""
     checker = root / "usr/bin/amphora-health-checker"
@@ -305,7 +319,7 @@ SABOTAGES = (
     ),
     Sabotage(
         name="health-checker-broken",
-        check="sctp-through-lvs",
+        check="sctp-monitor",
         change=_break_health_checker,
         offline=False,
     ),
@@ -318,6 +332,13 @@ SABOTAGES = (
     Sabotage(
         name="ipv6-disabled",
         check="management-ipv6",
+        change=boot_with("ipv6.disable=1"),
+        offline=False,
+    ),
+    Sabotage(
+        # networkd has IPv6 on its own cards all the same; those of the VIPs are not its.
+        name="ipv6-disabled-by-sysctl",
+        check="http-over-ipv6-vip",
         change=_write("etc/sysctl.d/zz-site.conf", "net.ipv6.conf.all.disable_ipv6 = 1\n"),
         offline=False,
     ),

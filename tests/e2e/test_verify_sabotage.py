@@ -25,7 +25,7 @@ from tests.devcloud.disks import opened, raw_copy
 from tests.e2e.accelerator import ACCELERATOR
 from tests.e2e.amphora_images import amphora_image, build_settings
 from tests.e2e.leftovers import loop_devices, mounts, nothing_left, processes
-from tests.e2e.sabotage import SABOTAGES, Sabotage
+from tests.e2e.sabotage import SABOTAGES, Sabotage, boot_with
 
 RETROFIT = Path(sys.executable).with_name("retrofit")
 ONE_CHECK_SECONDS = 1800
@@ -210,7 +210,7 @@ def test_a_file_without_partitions_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_kernel_panic_ends_the_wait_at_once(spoilt: Callable[..., Path], tmp_path: Path) -> None:
-    image = spoilt(lambda root: boot_with(root, "init=/bin/false"))
+    image = spoilt(boot_with("init=/bin/false"))
     verdict = invariants(image, tmp_path, timeout=600)
     assert [check.name for check in verdict.failures] == ["agent-answers"]
     assert "Kernel panic" in verdict.failures[0].detail
@@ -221,7 +221,7 @@ def test_a_kernel_panic_ends_the_wait_at_once(spoilt: Callable[..., Path], tmp_p
 @pytest.mark.slow
 def test_a_hung_guest_ends_at_its_timeout(spoilt: Callable[..., Path], tmp_path: Path) -> None:
     # It stays in the initramfs, waiting for a root that does not come.
-    image = spoilt(lambda root: boot_with(root, "root=LABEL=nowhere rootdelay=3600"))
+    image = spoilt(boot_with("root=LABEL=nowhere rootdelay=3600"))
     verdict = invariants(image, tmp_path, timeout=60)
     assert [check.name for check in verdict.failures] == ["agent-answers"]
     assert "no answer within 60 s" in verdict.failures[0].detail
@@ -233,16 +233,6 @@ def test_the_words_of_a_dying_qemu_are_reported(good: Path, tmp_path: Path) -> N
     assert [check.name for check in verdict.failures] == ["agent-answers"]
     assert "QEMU ended with exit code 1" in verdict.failures[0].detail
     assert "memory" in verdict.failures[0].detail
-
-
-def boot_with(root: Path, words: str) -> None:
-    """Put words at the end of the kernel's command line, as the boot loader has it."""
-    for place in (root / "boot/grub/grub.cfg",):
-        lines = [
-            f"{line} {words}" if line.lstrip().startswith("linux") else line
-            for line in place.read_text().splitlines()
-        ]
-        place.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ CHECKS: tuple[BootCheck, ...] = (
     BootCheck(name="tcp-monitor", run=monitors.sees_tcp, needs=(STARTED,)),
     BootCheck(name="ping-monitor", run=monitors.sees_ping, needs=(STARTED,)),
     BootCheck(name="udp-connect-monitor", run=monitors.sees_udp, needs=(UDP_STARTED,)),
+    BootCheck(name="sctp-monitor", run=monitors.sees_sctp, needs=(SCTP_STARTED,)),
     BootCheck(name="udp-through-lvs", run=lvs.carries_udp, needs=(UDP_STARTED,)),
     BootCheck(name="sctp-through-lvs", run=lvs.carries_sctp, needs=(SCTP_STARTED,)),
     BootCheck(

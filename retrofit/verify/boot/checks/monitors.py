@@ -10,6 +10,7 @@ from retrofit.verify.boot import load_balancer as lb
 from retrofit.verify.boot.heartbeat import Message, member_states
 from retrofit.verify.boot.members import tcp_server, udp_server, web_server
 from retrofit.verify.boot.network import MEMBER, Namespace
+from retrofit.verify.boot.sctp import sctp_member
 from retrofit.verify.boot.trial import Trial
 
 Serve = Callable[[Namespace, str, int], AbstractContextManager[object]]
@@ -20,12 +21,12 @@ STATE_TIMEOUT = 180.0
 
 def sees_http(trial: Trial) -> str:
     """Start and stop members with a monitor of type HTTP, and wait for their states."""
-    return _watch(trial, "http-monitor", _both(trial, lb.HTTP_LATE_PORT, web_server))
+    return _watch(trial, "http-monitor", _served(trial, "http-monitor", web_server))
 
 
 def sees_tcp(trial: Trial) -> str:
     """Start and stop members with a monitor of type TCP, and wait for their states."""
-    return _watch(trial, "tcp-monitor", _both(trial, lb.TCP_LATE_PORT, tcp_server))
+    return _watch(trial, "tcp-monitor", _served(trial, "tcp-monitor", tcp_server))
 
 
 def sees_ping(trial: Trial) -> str:
@@ -35,7 +36,15 @@ def sees_ping(trial: Trial) -> str:
 
 def sees_udp(trial: Trial) -> str:
     """Start and stop members with a monitor of type UDP-CONNECT, and wait for their states."""
-    return _watch(trial, "udp", _both(trial, lb.UDP_MEMBER_PORT, udp_server))
+    return _watch(trial, "udp", _served(trial, "udp", udp_server))
+
+
+def sees_sctp(trial: Trial) -> str:
+    """Start and stop a member with a monitor of type SCTP, and wait for its states.
+
+    Keepalived takes a member for up until its first checks have failed: traffic proves no checker.
+    """
+    return _watch(trial, "sctp", _served(trial, "sctp", sctp_member))
 
 
 def _watch(trial: Trial, name: str, members: AbstractContextManager[object]) -> str:
@@ -64,11 +73,11 @@ def _await(trial: Trial, name: str, wanted: str) -> float:
 
 
 @contextmanager
-def _both(trial: Trial, port: int, serve: Serve) -> Iterator[None]:
-    """Serve the port on both families for the length of the block."""
+def _served(trial: Trial, name: str, serve: Serve) -> Iterator[None]:
+    """Serve the members of a listener's pool for the length of the block."""
     with ExitStack() as stack:
-        for address in (MEMBER.ours, MEMBER.ours6):
-            stack.enter_context(serve(trial.amphora.namespace, address, port))
+        for member in trial.balancer.listeners[name].required_pool.members:
+            stack.enter_context(serve(trial.amphora.namespace, member.address, member.port))
         yield
 
 

@@ -71,7 +71,7 @@ def settings_for(layout: str, elements: Path) -> BuildSettings:
     )
 
 
-@pytest.fixture(scope="module", params=["jammy", "noble"])
+@pytest.fixture(scope="module", params=["noble", pytest.param("jammy", marks=pytest.mark.slow)])
 def retrofitted(
     request: pytest.FixtureRequest, elements: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Retrofitted]:
@@ -279,7 +279,7 @@ from retrofit.build.recipe import recipe_for
 from retrofit.build.request import BuildRequest
 from retrofit.build.work_directory import work_directory
 stock, base, elements = map(Path, sys.argv[1:])
-settings = settings_for("jammy", elements)
+settings = settings_for("noble", elements)
 with work_directory(base / "work", "20261101T031500Z-0a1b2c") as directory:
     build(BuildRequest(
         source=stock, recipe=recipe_for(settings), settings=settings, work_dir=directory,
@@ -303,7 +303,7 @@ def test_interrupted_build_leaves_nothing(
     tmp_path: Path, elements: Path, phrase: str, number: signal.Signals
 ) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, make("jammy"), tmp_path, elements],
+        [sys.executable, "-c", CHILD, make("noble"), tmp_path, elements],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert child.stdout is not None

@@ -7,9 +7,13 @@ import select
 import time
 from pathlib import Path
 
+import structlog
+
 from retrofit.system import process
 from retrofit.system.tied import tied
 from retrofit.verify.boot.machine import Accelerator, Platform
+
+log = structlog.get_logger(__name__)
 
 DEVICE = Path("/dev/kvm")
 
@@ -32,12 +36,13 @@ def accelerators(setting: str, platform: Platform) -> tuple[tuple[Accelerator, .
     if setting == "tcg" or missing:
         return ("tcg",), missing
     try:
-        slow = start(platform)
+        fault = start(platform)
     except process.CommandError as error:
-        return ("tcg",), [f"KVM was tried: {reason(error)}"]
-    if slow is not None:
-        return ("tcg",), [f"KVM was tried: {slow}"]
-    return ("kvm", "tcg"), []
+        fault = reason(error)
+    if fault is None:
+        return ("kvm", "tcg"), []
+    log.info("accelerator does not work", accelerator="kvm", reason=fault)
+    return ("tcg",), [f"KVM was tried: {fault}"]
 
 
 def start(platform: Platform) -> str | None:

@@ -21,12 +21,12 @@ STATE_TIMEOUT = 180.0
 
 def sees_http(trial: Trial) -> str:
     """Start and stop members with a monitor of type HTTP, and wait for their states."""
-    return _watch(trial, "http-monitor", _served(trial, "http-monitor", web_server))
+    return _watch_served(trial, "http-monitor", web_server)
 
 
 def sees_tcp(trial: Trial) -> str:
     """Start and stop members with a monitor of type TCP, and wait for their states."""
-    return _watch(trial, "tcp-monitor", _served(trial, "tcp-monitor", tcp_server))
+    return _watch_served(trial, "tcp-monitor", tcp_server)
 
 
 def sees_ping(trial: Trial) -> str:
@@ -36,7 +36,7 @@ def sees_ping(trial: Trial) -> str:
 
 def sees_udp(trial: Trial) -> str:
     """Start and stop members with a monitor of type UDP-CONNECT, and wait for their states."""
-    return _watch(trial, "udp", _served(trial, "udp", udp_server))
+    return _watch_served(trial, "udp", udp_server)
 
 
 def sees_sctp(trial: Trial) -> str:
@@ -44,7 +44,12 @@ def sees_sctp(trial: Trial) -> str:
 
     Keepalived takes a member for up until its first checks have failed: traffic proves no checker.
     """
-    return _watch(trial, "sctp", _served(trial, "sctp", sctp_member))
+    return _watch_served(trial, "sctp", sctp_member)
+
+
+def _watch_served(trial: Trial, name: str, serve: Serve) -> str:
+    """Watch the members of a listener's pool, which come up by serving their ports."""
+    return _watch(trial, name, _served(trial, name, serve))
 
 
 def _watch(trial: Trial, name: str, members: AbstractContextManager[object]) -> str:

@@ -15,10 +15,12 @@ from pathlib import Path
 from retrofit.build.command import BuildPaths, BuildPlan
 from retrofit.build.recipe import Recipe
 from retrofit.errors import BuildError
+from retrofit.system import process
 
 SUDO = Path(__file__).parent.parent / "dib" / "sudo"
 DECIDED_LATER = frozenset({"DIB_NO_TMPFS", "DIB_MIN_TMPFS", "DIB_IMAGE_SIZE", "DIB_CHECKSUM"})
 """Variables that disk-image-create itself may set to another value."""
+WRITABLE = "paths.work must be writable, and the installation of retrofit complete"
 OTHERS = ("DISTRO_NAME", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -26,15 +28,27 @@ def hand_over(plan: BuildPlan, recipe: Recipe, paths: BuildPaths) -> None:
     """Write the files that a build's processes begin with. Raises BuildError."""
     try:
         paths.programs.mkdir()
-        _write(paths.programs / "sudo", SUDO.read_bytes(), mode=0o755)
+        provide_sudo(paths.programs)
         _write(paths.settings, listing(plan.environment, recipe).encode(), mode=0o644)
         words = (f"{name}={value}" for name, value in plan.environment.items())
         _write(paths.environment, os.fsencode("\0".join(words)), mode=0o600)
     except OSError as error:
         raise BuildError(
             f"cannot write {error.filename}: {error.strerror}",
-            hint="paths.work must be writable, and the installation of retrofit complete",
+            hint=WRITABLE,
         ) from error
+    except process.CommandError as error:
+        raise BuildError(f"cannot write the build's own sudo: {error}", hint=WRITABLE) from error
+
+
+def provide_sudo(directory: Path) -> None:
+    """Put the sudo of a build into a directory; raises CommandError.
+
+    A process of its own writes it: whoever starts a program while a thread of ours writes has our
+    descriptor for a moment, and as long as anybody may write to a program, it cannot be run
+    (ETXTBSY, execve(2)).
+    """
+    process.run(("install", "--mode=0755", SUDO, directory / "sudo"), timeout=30)
 
 
 def listing(environment: Mapping[str, str], recipe: Recipe) -> str:

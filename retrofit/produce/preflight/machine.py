@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from retrofit.build.command import SYSTEM_PATH
-from retrofit.build.handover import SUDO
+from retrofit.build.handover import provide_sudo
 from retrofit.errors import BuildError
 from retrofit.system import process
 from retrofit.system.privilege import as_root
@@ -131,11 +131,9 @@ def check_sudo() -> None:
     What runs disk-image-create is root, and its elements call `sudo -E`: sudo-rs ignores that.
     """
     with TemporaryDirectory(prefix="retrofit-sudo.") as directory:
-        program = Path(directory) / "sudo"
         try:
-            program.write_bytes(SUDO.read_bytes())
-            program.chmod(0o755)
-        except OSError as error:
+            provide_sudo(Path(directory))
+        except process.CommandError as error:
             raise BuildError(
                 f"cannot write the build's own sudo: {error}",
                 hint="install retrofit again, and see that TMPDIR can be written",

@@ -62,12 +62,17 @@ bench: setup ## Measure: memory of a download, of a worker over a thousand runs,
 	$(SUDO) $(BIN)/python -m pytest -q -s tests/benchmarks
 	$(BIN)/python -m tests.benchmarks.worker_runs
 
+# What comes before the tests is half waiting for packages, half type checks: side by side.
+PREPARE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target setup old-release lint docs
+
 .PHONY: test
-test: setup old-release lint docs ## The whole test suite but the slow matrix
+test: venv-module ## The whole test suite but the slow matrix
+	@$(PREPARE)
 	$(SUDO) $(PYTEST) -m "not slow and not bench"
 
 .PHONY: test-all
-test-all: setup setup-all old-release lint docs ## The full matrix: layouts, agent sources, firmware
+test-all: venv-module ## The full matrix: layouts, agent sources, firmware
+	@$(PREPARE) setup-all
 	$(SUDO) env HISTORIES=10000 CONFIGURATIONS=10000 LOAD_BALANCERS=200 $(PYTEST)
 
 .PHONY: lint

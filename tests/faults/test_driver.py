@@ -18,6 +18,7 @@ def test_runs_a_command_to_its_end(harness: CloudHarness) -> None:
     assert '"outcome": "published"' in ended.stdout
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("begun", [True, False])
 def test_dies_where_it_was_told_to(harness: CloudHarness, begun: bool) -> None:
     harness.source("20260911.1")

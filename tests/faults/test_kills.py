@@ -44,7 +44,7 @@ def blows(quick: Builds) -> Iterator[Blows]:
     made.print_summary()
 
 
-@times(3, 200)
+@times(2, 200)
 def test_run_that_is_killed_loses_nothing(blows: Blows, times: int) -> None:
     blows.kill(times)
     assert blows.violations == []
@@ -56,7 +56,7 @@ def test_run_that_is_stopped_leaves_nothing(blows: Blows, times: int) -> None:
     assert blows.violations == []
 
 
-@times(2, 30)
+@times(1, 30)
 def test_build_that_is_killed_fails_its_run_and_leaves_nothing(blows: Blows, times: int) -> None:
     blows.kill_builders(times)
     assert blows.violations == []

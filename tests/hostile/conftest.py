@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.component import disks
+from tests.devcloud.files import copy
 from tests.hostile.command_line import command_line
 from tests.hostile.disks import SIZE
 from tests.hostile.protected_directory import protected_directory
@@ -24,6 +24,6 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def source(stock: Path, tmp_path: Path) -> Path:
     """Copy the sound disk, for a test to do with as it likes."""
-    copy = tmp_path / "source.img"
-    shutil.copyfile(stock, copy)
-    return copy
+    sound = tmp_path / "source.img"
+    copy(stock, sound)
+    return sound

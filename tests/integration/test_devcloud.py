@@ -78,6 +78,7 @@ def test_up_and_down_by_command_leave_no_process_and_no_file(tmp_path: Path) -> 
     assert not state.exists()
 
 
+@pytest.mark.slow
 def test_two_clouds_live_side_by_side(
     devcloud: Devcloud,
     devcloud_with: Callable[[Limits], Devcloud],
@@ -109,6 +110,7 @@ def test_a_stopped_cloud_comes_back_with_its_ports_and_its_images(
         clouds.down(state, wipe=True)
 
 
+@pytest.mark.slow
 def test_down_leaves_a_process_alone_that_merely_has_the_number(tmp_path: Path) -> None:
     state = tmp_path / "cloud"
     cloud = clouds.up(state, tied=True)
@@ -152,6 +154,7 @@ def test_a_cloud_of_the_tests_ends_with_the_process_that_made_it(tmp_path: Path)
     assert processes_about(state) == []
 
 
+@pytest.mark.slow
 def test_up_says_why_a_server_does_not_start(tmp_path: Path) -> None:
     state = tmp_path / "cloud"
     try:
@@ -164,6 +167,7 @@ def test_up_says_why_a_server_does_not_start(tmp_path: Path) -> None:
         clouds.down(state, wipe=True)
 
 
+@pytest.mark.slow
 def test_up_says_that_its_port_was_taken_meanwhile(tmp_path: Path) -> None:
     state = tmp_path / "cloud"
     cloud = clouds.up(state, tied=True)

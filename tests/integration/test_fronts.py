@@ -164,6 +164,7 @@ class TestUploads:
         assert upload(glance, record_of, large, retries=1).size == LARGE
         assert [each.headers.get("content-length") for each in front.uploads] == [str(LARGE)] * 2
 
+    @pytest.mark.slow
     def test_a_front_that_buffers_answers_when_the_server_behind_it_has_all(
         self,
         clean_glance: Devcloud,

@@ -137,6 +137,7 @@ with _lock(settings.targets[0], settings):
 """
 
 
+@pytest.mark.slow
 def test_nothing_moves_while_another_rollover_has_the_lock(site: RolloverSite) -> None:
     site.promote("20260801", days=5)
     site.build(1, 0)
@@ -208,6 +209,7 @@ def test_what_is_stuck_halts_and_names_who_can_end_it(site: RolloverSite) -> Non
     assert site.order() == ["single-0", "single-1"]
 
 
+@pytest.mark.slow
 def test_another_image_than_the_promoted_one_halts(site: RolloverSite) -> None:
     site.promote("20260801", days=5)
     site.build(2, 0)

@@ -155,7 +155,7 @@ def neutron_out_of_reach(around: Surroundings) -> None:
     around.real.register(nova=around.fronts["nova"].url, neutron="http://127.0.0.1:9")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("lack", "words"),
     [
@@ -311,6 +311,7 @@ def test_a_large_amphora_keeps_no_small_one_back(site: RolloverSite, around: Sur
     assert site.images()["single-1"] == {newer}
 
 
+@pytest.mark.slow
 def test_two_at_a_time_where_there_is_room_for_one(
     site: RolloverSite, around: Surroundings
 ) -> None:

@@ -153,7 +153,7 @@ def test_one_without_the_failover_is_refused_before_anything_moves(
         assert site.accepted().total() == 0
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["amphora:get_stats", "loadbalancer:put_failover"])
 def test_a_refusal_names_the_rule_that_is_missing(
     devcloud: Devcloud, harness: CloudHarness, tmp_path: Path, rule: str

@@ -142,6 +142,7 @@ def test_a_mirror_alone_gives_what_the_synchronised_image_gives(site: Site) -> N
     assert plans[0]["source"] == {"product": PRODUCT, "version": "20260911"}
 
 
+@pytest.mark.slow
 def test_the_origin_of_the_same_bytes_may_change_without_a_build(site: Site) -> None:
     assert site.run(site.from_mirror()).outcome == "published"
     site.cloud.sync(site.tree)

@@ -32,7 +32,7 @@ def test_reads_what_sfdisk_wrote(tmp_path: Path) -> None:
     assert table.disk_guid.upper() in dump(disk)
 
 
-@pytest.mark.parametrize("extra", [1, 100 * 1024, 7 * MIB, 1000 * MIB])
+@pytest.mark.parametrize("extra", [1, 100 * 1024, 7 * MIB, 100 * MIB])
 def test_grown_disk_differs_in_nothing_but_the_end(tmp_path: Path, extra: int) -> None:
     disk = disks.jammy(tmp_path / "disk")
     before, content = dump(disk), disk.read_bytes()

@@ -61,6 +61,9 @@ class Api(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
         with suppress(ConnectionError):
+            if not self.server.pause:
+                self.wfile.write(self.server.body)
+                return
             for byte in self.server.body:
                 self.wfile.write(bytes([byte]))
                 time.sleep(self.server.pause)

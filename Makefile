@@ -8,8 +8,9 @@ DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SOURCE ?= mirror
-# Files of tests go to two processes, in the order given: those of tests/e2e, which take longest, first.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Files of tests go to three processes, in the order that tests/conftest.py gives them: with two, processors
+# are idle half of the time, as tests wait for leases, intervals and answers.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # What decides, and imports no I/O: coverage and mutation are read of these.
 PURE := retrofit/source/*,retrofit/plan/*,retrofit/fleet/*,retrofit/publish/rotate.py
 # What the host trusts for its own downloads has no meaning to a cloud on loopback.

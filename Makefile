@@ -8,9 +8,12 @@ DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SOURCE ?= mirror
-# Files of tests go to three processes, in the order that tests/conftest.py gives them: with two, processors
-# are idle half of the time, as tests wait for leases, intervals and answers.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Whole files of tests go to each process, in the order that tests/conftest.py gives them.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Beside the boots of tests/e2e there is room for one process. The tests of CLOUD wait half of their time, for
+# leases, intervals and answers: with two processes, the processors are idle then.
+BOOTS := tests/component tests/e2e tests/faults tests/fuzz tests/hostile
+CLOUD := tests/integration tests/model tests/unit tests/upgrade
 # What decides, and imports no I/O: coverage and mutation are read of these.
 PURE := retrofit/source/*,retrofit/plan/*,retrofit/fleet/*,retrofit/publish/rotate.py
 # What the host trusts for its own downloads has no meaning to a cloud on loopback.
@@ -69,7 +72,10 @@ PREPARE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target setup old-
 .PHONY: test
 test: venv-module ## The whole test suite but the slow matrix
 	@$(PREPARE)
-	$(SUDO) $(PYTEST) -m "not slow and not bench"
+	@failed=0; \
+	$(SUDO) $(PYTEST) -m "not slow and not bench" $(BOOTS) || failed=$$?; \
+	$(SUDO) $(PYTEST) -n 3 -m "not slow and not bench" $(CLOUD) || failed=$$?; \
+	exit $$failed
 
 .PHONY: test-all
 test-all: venv-module ## The full matrix: layouts, agent sources, firmware

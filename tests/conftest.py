@@ -27,8 +27,8 @@ pytest_plugins = ["tests.devcloud.fixtures", "tests.faults.summary"]
 HERE = Path(__file__).parent
 KINDS = {"benchmarks": "bench"}
 """Markers of directories that are not called like them."""
-FIRST = ("e2e/test_main_job.py", "integration/test_outage.py", "integration/test_lock.py")
-"""Files to begin with: the longest, and those that mostly wait, which costs its boots little."""
+LONGEST = "e2e/test_main_job.py"
+"""The file to begin with: all others of tests/component to tests/hostile fit beside it."""
 ROOTS = {"e2e", "faults"}
 """Directories whose tests mount, build and boot: all of them need root."""
 
@@ -41,13 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if directory in ROOTS:
             item.add_marker("root")
     _leave_to_the_slow(items)
-    items.sort(key=_turn)
-
-
-def _turn(item: pytest.Item) -> int:
-    """Return when the file of a test has its turn; all others keep their order."""
-    file = str(item.path.relative_to(HERE))
-    return FIRST.index(file) if file in FIRST else len(FIRST)
+    items.sort(key=lambda item: item.path != HERE / LONGEST)
 
 
 def _leave_to_the_slow(items: Iterable[pytest.Item]) -> None:

@@ -182,6 +182,7 @@ def test_the_command_names_the_check_and_exits_with_6(
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("trace", ["work/**/inside/root/etc", "logs/**/console.log"])
 def test_an_interrupted_verification_leaves_nothing(trace: str, good: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
@@ -209,6 +210,7 @@ def test_a_file_without_partitions_is_refused(tmp_path: Path) -> None:
     assert [check.name for check in verdict.failures] == ["filesystems"]
 
 
+@pytest.mark.slow
 def test_a_kernel_panic_ends_the_wait_at_once(spoilt: Callable[..., Path], tmp_path: Path) -> None:
     image = spoilt(boot_with("init=/bin/false"))
     verdict = invariants(image, tmp_path, timeout=600)

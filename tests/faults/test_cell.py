@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults import driver
 from tests.faults.cell import tried
 from tests.faults.invariants import Before
 from tests.integration.harness import TAG, CloudHarness
 
 
+@pytest.mark.slow
 def test_a_run_without_fault_is_a_cell_without_violation(harness: CloudHarness) -> None:
     def act(harness: CloudHarness, was: Before) -> driver.Ended:
         ended = driver.run(harness, "run-once")

@@ -56,7 +56,8 @@ def test_run_that_is_stopped_leaves_nothing(blows: Blows, times: int) -> None:
     assert blows.violations == []
 
 
-@times(1, 30)
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [30])
 def test_build_that_is_killed_fails_its_run_and_leaves_nothing(blows: Blows, times: int) -> None:
     blows.kill_builders(times)
     assert blows.violations == []

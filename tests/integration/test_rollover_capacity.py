@@ -287,6 +287,7 @@ def test_a_cell_that_does_not_answer_says_nothing(site: RolloverSite, around: Su
     all_moved(site, newer)
 
 
+@pytest.mark.slow
 def test_one_whose_subnet_is_full_keeps_no_other_back(
     site: RolloverSite, around: Surroundings
 ) -> None:
@@ -408,6 +409,7 @@ def test_without_the_two_in_the_catalog_it_says_so_and_goes_on(site: RolloverSit
     all_moved(site, newer)
 
 
+@pytest.mark.slow
 def test_it_asks_only_where_it_is_told_to(site: RolloverSite, around: Surroundings) -> None:
     site.settings(check_capacity=False)
     around.place(site)

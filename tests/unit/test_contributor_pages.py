@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+TESTS = [*(ROOT / "tests").rglob("test_*.py")]
 PAGES = [ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / "contributing").glob("*.md")]
 
 
@@ -24,9 +25,15 @@ def test_every_room_is_in_the_architecture() -> None:
 
 
 def test_every_directory_of_tests_is_described() -> None:
-    directories = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
-    tops = {path.relative_to(ROOT / "tests").parts[0] for path in directories}
+    tops = {path.relative_to(ROOT / "tests").parts[0] for path in TESTS}
     assert {top for top in tops if f"`tests/{top}`" not in page("tests.md")} == set()
+
+
+def test_make_test_leaves_no_directory_out() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    lists = re.findall(r"(?m)^(?:BOOTS|CLOUD) := (.*)$", makefile)
+    tops = {f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in TESTS}
+    assert sorted(" ".join(lists).split()) == sorted(tops - {"tests/benchmarks"})
 
 
 def test_every_make_target_that_is_named_exists() -> None:

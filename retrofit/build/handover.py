@@ -20,7 +20,6 @@ from retrofit.system import process
 SUDO = Path(__file__).parent.parent / "dib" / "sudo"
 DECIDED_LATER = frozenset({"DIB_NO_TMPFS", "DIB_MIN_TMPFS", "DIB_IMAGE_SIZE", "DIB_CHECKSUM"})
 """Variables that disk-image-create itself may set to another value."""
-WRITABLE = "paths.work must be writable, and the installation of retrofit complete"
 OTHERS = ("DISTRO_NAME", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -35,20 +34,24 @@ def hand_over(plan: BuildPlan, recipe: Recipe, paths: BuildPaths) -> None:
     except OSError as error:
         raise BuildError(
             f"cannot write {error.filename}: {error.strerror}",
-            hint=WRITABLE,
+            hint="paths.work must be writable, and the installation of retrofit complete",
         ) from error
-    except process.CommandError as error:
-        raise BuildError(f"cannot write the build's own sudo: {error}", hint=WRITABLE) from error
 
 
 def provide_sudo(directory: Path) -> None:
-    """Put the sudo of a build into a directory; raises CommandError.
+    """Put the sudo of a build into a directory of its own; raises BuildError.
 
     A process of its own writes it: whoever starts a program while a thread of ours writes has our
     descriptor for a moment, and as long as anybody may write to a program, it cannot be run
     (ETXTBSY, execve(2)).
     """
-    process.run(("install", "--mode=0755", SUDO, directory / "sudo"), timeout=30)
+    try:
+        process.run(("install", "--mode=0755", SUDO, directory / "sudo"), timeout=30)
+    except process.CommandError as error:
+        raise BuildError(
+            f"cannot write the build's own sudo: {error}",
+            hint=f"see that {directory.parent} can be written, or install retrofit again",
+        ) from error
 
 
 def listing(environment: Mapping[str, str], recipe: Recipe) -> str:

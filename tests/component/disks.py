@@ -50,8 +50,8 @@ def write_at(disk: Path, offset: int, content: bytes) -> None:
 
 def put(part: Path, disk: Path, offset: int) -> None:
     """Copy a filesystem to its place on a disk; what nobody has written to stays a hole."""
-    words = (f"if={part}", f"of={disk}", f"seek={offset // MIB}", "bs=1M")
-    run("dd", *words, "conv=sparse,notrunc", "status=none")
+    place = (f"if={part}", f"of={disk}", f"seek={offset}", "oflag=seek_bytes", "bs=1M")
+    run("dd", *place, "conv=sparse,notrunc", "status=none")
     part.unlink()
 
 

@@ -57,9 +57,8 @@ def test_run_that_is_stopped_leaves_nothing(blows: Blows, times: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [30])
-def test_build_that_is_killed_fails_its_run_and_leaves_nothing(blows: Blows, times: int) -> None:
-    blows.kill_builders(times)
+def test_build_that_is_killed_fails_its_run_and_leaves_nothing(blows: Blows) -> None:
+    blows.kill_builders(30)
     assert blows.violations == []
 
 

@@ -140,13 +140,14 @@ class TestTakingIn:
         source, copy = tmp_path / "source", tmp_path / "copy"
         with source.open("wb") as file:
             file.write(b"begin")
-            file.seek(60 * MIB)
+            file.seek(300 * MIB)
             file.write(b"middle")
-            file.truncate(128 * MIB)
+            file.truncate(1 << 30)
         copy_in(source, copy)
-        assert copy.stat().st_size == 128 * MIB
+        assert copy.stat().st_size == 1 << 30
         assert copy.stat().st_blocks * 512 < MIB
-        disks.run("cmp", source, copy)
+        # As cmp does, and without reading what is a hole in both.
+        disks.run("qemu-img", "compare", "-f", "raw", "-F", "raw", source, copy)
 
     @pytest.mark.parametrize("size", [0, 1, 9 * MIB + 7])
     def test_nothing_is_lost(self, tmp_path: Path, size: int) -> None:

@@ -32,7 +32,7 @@ def test_reads_what_sfdisk_wrote(tmp_path: Path) -> None:
     assert table.disk_guid.upper() in dump(disk)
 
 
-@pytest.mark.parametrize("extra", [1, 100 * 1024, 7 * MIB, 100 * MIB])
+@pytest.mark.parametrize("extra", [1, 100 * 1024, 7 * MIB, 1000 * MIB])
 def test_grown_disk_differs_in_nothing_but_the_end(tmp_path: Path, extra: int) -> None:
     disk = disks.jammy(tmp_path / "disk")
     before, content = dump(disk), disk.read_bytes()
@@ -44,7 +44,8 @@ def test_grown_disk_differs_in_nothing_but_the_end(tmp_path: Path, extra: int) -
 
     without_sizes = re.compile(r"(last-lba: \d+)|(raw1.*|1 : start=\s*24576, size=\s*\d+)")
     assert without_sizes.sub("", dump(disk)) == without_sizes.sub("", before)
-    after = disk.read_bytes()
+    with disk.open("rb") as file:
+        after = file.read(root.end)
     changed = [
         at for at in range(0, root.end, 512) if after[at : at + 512] != content[at : at + 512]
     ]

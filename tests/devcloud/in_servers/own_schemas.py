@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from functools import cache
 
-from jsonschema.validators import Draft202012Validator
+from jsonschema.validators import validator_for
 
 
 def check_once() -> None:
     """Have the process check each schema once."""
-    check = Draft202012Validator.check_schema
+    validator = validator_for({})  # of schemas that name no draft
+    check = validator.check_schema
 
     @cache
     def checked(text: str) -> None:
@@ -23,4 +24,4 @@ def check_once() -> None:
     def remembered(schema: object) -> None:
         checked(json.dumps(schema, sort_keys=True))
 
-    Draft202012Validator.check_schema = staticmethod(remembered)  # type: ignore[method-assign]
+    validator.check_schema = staticmethod(remembered)  # type: ignore[method-assign]

@@ -33,7 +33,8 @@ def test_no_thread_that_starts_a_program_keeps_it_from_running() -> None:
     def listen(event: str, arguments: tuple[Any, ...]) -> None:
         if asked and event == "open" and str(arguments[0]).endswith("/sudo"):
             path, _, flags = arguments
-            written.extend([path] if flags & os.O_ACCMODE else [])
+            if flags & os.O_ACCMODE:
+                written.append(path)
 
     sys.addaudithook(listen)
     try:

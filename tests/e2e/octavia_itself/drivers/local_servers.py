@@ -83,7 +83,7 @@ def _command_line(
 ) -> list[str | Path]:
     argv: list[str | Path] = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot",
-        "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem",
+        "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem,vendor=AuthenticAMD",
         "-smp", os.environ.get("LOCAL_CLOUD_CPUS", "2"), "-m", str(MEMORY),
         "-display", "none", "-device", "VGA",
         "-chardev", f"file,id=console,path={directory}/console.log", "-serial", "chardev:console",

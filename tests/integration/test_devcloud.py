@@ -23,7 +23,7 @@ from tests.devcloud import cloud as clouds
 from tests.devcloud import stock
 from tests.devcloud.fixtures import Devcloud
 from tests.devcloud.octavia import NoAmphoraImageError
-from tests.devcloud.places import CHECKOUT, DevcloudError
+from tests.devcloud.places import CHECKOUT, DevcloudError, server_program
 from tests.devcloud.processes import listen
 from tests.devcloud.server_config import Limits
 
@@ -129,6 +129,7 @@ def test_down_leaves_a_process_alone_that_merely_has_the_number(tmp_path: Path) 
     assert processes_about(state) == []
 
 
+@pytest.mark.slow
 def test_down_ends_workers_whose_master_was_killed(tmp_path: Path) -> None:
     state = tmp_path / "cloud"
     clouds.up(state, tied=True)
@@ -140,6 +141,7 @@ def test_down_ends_workers_whose_master_was_killed(tmp_path: Path) -> None:
     assert processes_about(state) == []
 
 
+@pytest.mark.slow
 def test_a_cloud_of_the_tests_ends_with_the_process_that_made_it(tmp_path: Path) -> None:
     state = tmp_path / "cloud"
     program = (
@@ -253,6 +255,7 @@ def test_glance_keeps_to_its_limits(
         full.plant(image)
 
 
+@pytest.mark.slow
 def test_glance_can_be_away_for_a_while(devcloud: Devcloud) -> None:
     address = ("127.0.0.1", devcloud.running.glance_port)
     with devcloud.without_glance(), pytest.raises(ConnectionRefusedError):
@@ -260,6 +263,7 @@ def test_glance_can_be_away_for_a_while(devcloud: Devcloud) -> None:
     devcloud.images()
 
 
+@pytest.mark.slow
 def test_nobody_else_takes_the_port_of_a_glance_that_is_away(devcloud: Devcloud) -> None:
     port = devcloud.running.glance_port
     program = (
@@ -296,6 +300,55 @@ def test_many_clients_at_once_meet_no_locked_database(
     clients = [subprocess.Popen(argv, cwd=CHECKOUT) for _ in range(4)]
     assert [client.wait(120) for client in clients] == [0] * 4
     assert [image["tags"] for image in clean_glance.images()] == [["seen"]] * 20
+
+
+TURNS = """
+import threading
+import time
+
+import sqlite_writers
+from sqlalchemy import create_engine, pool, text
+
+sqlite_writers.wait_for_each_other()
+engine = create_engine("sqlite:///turns.db?timeout=60", poolclass=pool.NullPool)
+turns = []
+begin = threading.Barrier(8)
+
+
+def write(number):
+    begin.wait()
+    while len(turns) < 160:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+            turns.append(number)
+            time.sleep(0.02)
+
+
+threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(*turns)
+"""
+
+
+def test_nobody_who_writes_waits_while_others_go_again_and_again(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [server_program("python"), "-c", TURNS],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT / "tests/devcloud/in_servers")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    turns = done.stdout.split()
+    waited = {
+        number: max(len(between.split()) for between in f" {' '.join(turns)} ".split(f" {number} "))
+        for number in sorted(set(turns))
+    }
+    assert len(waited) == 8
+    assert max(waited.values()) < 40, waited
 
 
 def test_the_first_logins_of_a_day_meet_no_locked_database(devcloud: Devcloud) -> None:

@@ -4,17 +4,28 @@ A transaction that begins by reading and goes on to write fails with "database i
 another wrote in between, whatever the timeout, and the server answers 500: Glance at two uploads,
 Keystone at a user's first two logins of a day. One that takes the write lock at its beginning
 waits for it instead. oslo.db leaves out its own BEGIN where `in_transaction` is set.
+
+SQLite itself lets the next one in by chance: who waits looks again after up to 100 ms, and where
+many write, one that looks at the wrong moments is refused after half a minute. Threads of one
+process stand in line before that.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
-_thread = threading.local()
+PATIENCE = 30.0
+"""Seconds in line, after which a transaction tries its luck: another's may never end."""
+
+_lines: dict[str | None, threading.Lock] = defaultdict(threading.Lock)
+"""Database, by its path -> what the transaction that writes to it holds."""
+_writing: set[int] = set()
+"""Threads that are in such a transaction."""
 
 
 def wait_for_each_other(concerns: Callable[[str | None], bool] = lambda _database: True) -> None:
@@ -27,16 +38,26 @@ def wait_for_each_other(concerns: Callable[[str | None], bool] = lambda _databas
 
     @event.listens_for(Engine, "begin")  # type: ignore[untyped-decorator, unused-ignore]
     def _take(connection: Connection) -> None:
-        if connection.dialect.name != "sqlite" or not concerns(connection.engine.url.database):
+        database, thread = connection.engine.url.database, threading.get_ident()
+        if connection.dialect.name != "sqlite" or not concerns(database):
             return
-        if "in_transaction" in connection.info or getattr(_thread, "writer", None) is not None:
+        if "in_transaction" in connection.info or thread in _writing:
             return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        connection.info["in_transaction"] = True
-        _thread.writer = connection
+        line = _lines[database]
+        held = line.acquire(timeout=PATIENCE)
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            if held:
+                line.release()
+            raise
+        _writing.add(thread)
+        connection.info.update(in_transaction=True, writer=(thread, line if held else None))
 
     @event.listens_for(Engine, "commit")  # type: ignore[untyped-decorator, unused-ignore]
     @event.listens_for(Engine, "rollback")  # type: ignore[untyped-decorator, unused-ignore]
     def _give_back(connection: Connection) -> None:
-        if getattr(_thread, "writer", None) is connection:
-            _thread.writer = None
+        thread, line = connection.info.pop("writer", (None, None))
+        _writing.discard(thread)
+        if line is not None:
+            line.release()

@@ -11,7 +11,7 @@ import random
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
-HISTORIES = int(os.environ.get("HISTORIES", "200"))
+HISTORIES = int(os.environ.get("HISTORIES", "100"))
 """How many random histories tests/model plays."""
 FIRST_HISTORY = random.SystemRandom().randrange(10**9) if THOROUGH else 0
 """The seed of the first; the others follow it."""

@@ -22,6 +22,7 @@ def test_a_run_without_fault_is_a_cell_without_violation(harness: CloudHarness) 
     assert (cell.exit_code, cell.ended, cell.violations) == (0, "new", ())
 
 
+@pytest.mark.slow
 def test_harm_is_a_violation(harness: CloudHarness) -> None:
     def act(harness: CloudHarness, was: Before) -> driver.Ended:
         ended = driver.run(harness, "plan")

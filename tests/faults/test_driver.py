@@ -11,6 +11,7 @@ from tests.faults.invariants import before, healed, violations
 from tests.integration.harness import CloudHarness
 
 
+@pytest.mark.slow
 def test_runs_a_command_to_its_end(harness: CloudHarness) -> None:
     harness.source("20260911.1")
     ended = driver.run(harness, "run-once", "-o", "json")

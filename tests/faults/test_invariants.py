@@ -12,6 +12,7 @@ from tests.faults.table import Cell, print_table
 from tests.integration.harness import TAG, CloudHarness
 
 
+@pytest.mark.slow
 def test_hold_after_a_run_without_faults(harness: CloudHarness) -> None:
     harness.source("20260911.1")
     harness.promoted("20260801", days=10)

@@ -44,13 +44,13 @@ def blows(quick: Builds) -> Iterator[Blows]:
     made.print_summary()
 
 
-@times(2, 200)
+@times(1, 200)
 def test_run_that_is_killed_loses_nothing(blows: Blows, times: int) -> None:
     blows.kill(times)
     assert blows.violations == []
 
 
-@times(2, 60)
+@times(1, 60)
 def test_run_that_is_stopped_leaves_nothing(blows: Blows, times: int) -> None:
     blows.stop(times)
     assert blows.violations == []

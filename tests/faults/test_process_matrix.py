@@ -190,7 +190,7 @@ TELLING = (
 )
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("trial", TELLING, ids=str)
 def test_whatever_happens_at_a_step(harness: CloudHarness, trial: Trial) -> None:
     assert keep(trial.cell(harness)).violations == ()

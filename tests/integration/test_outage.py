@@ -215,6 +215,7 @@ def test_it_comes_back_while_a_run_builds_and_the_build_follows(
     assert harness.octavia(TAG) not in {None, image_id}
 
 
+@pytest.mark.slow
 def test_with_nothing_to_promote_the_target_runs_at_once(
     harness: CloudHarness, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -231,6 +232,7 @@ def test_with_nothing_to_promote_the_target_runs_at_once(
     eventually(lambda: "no_image" in outage.events(), "the event")
 
 
+@pytest.mark.slow
 def test_a_worker_whose_cloud_is_away_goes_on_looking(
     harness: CloudHarness, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -155,7 +155,7 @@ def test_leaves_nothing_half_made_when_interrupted_in_a_phase(
     assert harness.run().outcome == "published"
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", ["create", "tag", "untag", "update", "delete"])
 def test_interrupted_right_after_a_write_the_next_run_ends_in_the_same_state(
     harness: CloudHarness, step: str, monkeypatch: pytest.MonkeyPatch
@@ -218,7 +218,7 @@ def test_chooses_once_more_when_the_source_vanishes_during_its_download(
 STEPS_TO_DIE_AFTER = ["create", "upload", "tag", "untag", "update", "delete"]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", STEPS_TO_DIE_AFTER)
 def test_a_run_killed_at_any_write_is_healed_by_the_next(
     harness: CloudHarness, step: str, monkeypatch: pytest.MonkeyPatch

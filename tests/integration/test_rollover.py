@@ -62,6 +62,7 @@ def answering(site: RolloverSite, name: str, **row: str) -> Callable[[Handler], 
     return act
 
 
+@pytest.mark.slow
 def test_juju_rolls_over_by_its_action(
     site: RolloverSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

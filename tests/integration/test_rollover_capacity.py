@@ -79,6 +79,7 @@ def all_moved(site: RolloverSite, newer: str) -> None:
     assert site.images() == {"single-0": {newer}, "single-1": {newer}}
 
 
+@pytest.mark.slow
 def test_with_room_it_moves_and_asks_no_more_for_more_load_balancers(
     site: RolloverSite, around: Surroundings
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_role_of_its_own_is_enough_since_2025_1(
         moves(site)
 
 
+@pytest.mark.slow
 def test_load_balancer_admin_is_enough_up_to_2024_2(
     devcloud: Devcloud, harness: CloudHarness
 ) -> None:

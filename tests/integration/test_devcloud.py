@@ -348,7 +348,8 @@ def test_nobody_who_writes_waits_while_others_go_again_and_again(tmp_path: Path)
         for number in sorted(set(turns))
     }
     assert len(waited) == 8
-    assert max(waited.values()) < 40, waited
+    # The first may have all turns until the last has come so far.
+    assert max(waited.values()) < 20, waited
 
 
 def test_the_first_logins_of_a_day_meet_no_locked_database(devcloud: Devcloud) -> None:

@@ -169,6 +169,7 @@ def test_the_image_is_back_within_two_minutes_and_everybody_was_told(
     assert author["action"] == "repair"
 
 
+@pytest.mark.slow
 def test_page_health_and_metrics_show_a_loss_that_cannot_be_repaired_within_a_minute(
     harness: CloudHarness, receiver: Receiver, tmp_path: Path
 ) -> None:

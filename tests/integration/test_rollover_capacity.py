@@ -371,7 +371,7 @@ def all_said(site: RolloverSite) -> list[str]:
     return notes
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("project", ["services", "tenant"])
 def test_a_user_who_is_no_administrator_is_told_what_nobody_knows(
     devcloud: Devcloud, harness: CloudHarness, nova_neutron: NovaNeutron, project: str

@@ -68,6 +68,7 @@ def moves(site: RolloverSite) -> None:
     assert site.images() == {"single-0": {newer}}
 
 
+@pytest.mark.slow
 def test_a_role_of_its_own_is_enough_since_2025_1(
     devcloud: Devcloud, harness: CloudHarness, tmp_path: Path
 ) -> None:

@@ -7,13 +7,13 @@ waits for it instead. oslo.db leaves out its own BEGIN where `in_transaction` is
 
 SQLite itself lets the next one in by chance: who waits looks again after up to 100 ms, and where
 many write, one that looks at the wrong moments is refused after half a minute. Threads of one
-process stand in line before that.
+process stand in line before that, first come, first served.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 
 from sqlalchemy import Connection, event
@@ -22,7 +22,41 @@ from sqlalchemy.engine import Engine
 PATIENCE = 30.0
 """Seconds in line, after which a transaction tries its luck: another's may never end."""
 
-_lines: dict[str | None, threading.Lock] = defaultdict(threading.Lock)
+
+class Line:
+    """A lock that goes to who has waited longest; threading.Lock goes to whoever comes by."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+        self._taken = False
+
+    def acquire(self, timeout: float) -> bool:
+        """Return False where it was not one's turn for so many seconds."""
+        turn = threading.Event()
+        with self._mutex:
+            if not self._taken:
+                self._taken = True
+                return True
+            self._waiting.append(turn)
+        if turn.wait(timeout):
+            return True
+        with self._mutex:
+            if turn.is_set():
+                return True
+            self._waiting.remove(turn)
+            return False
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._taken = False
+
+
+_lines: dict[str | None, Line] = defaultdict(Line)
 """Database, by its path -> what the transaction that writes to it holds."""
 _writing: set[int] = set()
 """Threads that are in such a transaction."""

@@ -22,6 +22,14 @@ SOONEST = 0.001
 START_TIMEOUT = 5.0
 """Seconds in which any thread has long started; an interrupted start stays on the list."""
 
+_sending = threading.Lock()
+_starting: set[int] = set()
+"""Threads that start a timer of ours, to which nothing is sent meanwhile.
+
+Not even after the timer runs: what ends `Thread.start` in the midst of its waiting leaves it with a
+RuntimeError, which says nothing of a deadline.
+"""
+
 
 @contextmanager
 def deadline(seconds: float, *, missing: str = "no whole answer") -> Iterator[None]:
@@ -98,8 +106,12 @@ def _by_timer(seconds: float, missing: str) -> Iterator[None]:
     timer.daemon = True
     try:
         try:
-            with gate:  # Thread.start does not survive an exception from its own thread
+            try:
+                with _sending:
+                    _starting.add(thread)  # what was sent before is raised here, at the latest
                 timer.start()
+            finally:
+                _starting.discard(thread)
             yield
         except _OutOfTimeError:
             arrived = sent
@@ -126,9 +138,10 @@ def _raise_in(thread: int, error: type[BaseException] | None) -> None:
     """
     patience = time.monotonic() + START_TIMEOUT
     while True:
-        with threading._active_limbo_lock:  # type: ignore[attr-defined]
-            # Under this lock no thread begins to start.
-            if not threading._limbo or time.monotonic() > patience:  # type: ignore[attr-defined]
+        # Under the one no thread begins to start, under the other none of the timers above.
+        with threading._active_limbo_lock, _sending:  # type: ignore[attr-defined]
+            late = time.monotonic() > patience
+            if late or not (threading._limbo or thread in _starting):  # type: ignore[attr-defined]
                 _set_error(thread, error)
                 return
         time.sleep(SOONEST)

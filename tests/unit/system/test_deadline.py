@@ -188,3 +188,35 @@ def test_a_thread_that_is_being_started_is_not_ended_in_place_of_its_parent() ->
     finally:
         sys.setswitchinterval(before)
     assert rounds == 1000
+
+
+def test_a_start_that_is_not_quite_over_is_not_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`Thread.start` goes on for a moment after its thread runs; here the moment is long."""
+    start, interrupted = threading.Thread.start, []
+
+    def slowly(thread: threading.Thread) -> None:
+        start(thread)
+        if not isinstance(thread, threading.Timer):
+            return
+        over = time.monotonic() + 0.4
+        try:
+            while time.monotonic() < over:
+                sum(range(100))
+        except BaseException as error:
+            interrupted.append(error)
+            raise
+
+    def inner() -> None:
+        time.sleep(0.2)
+        with deadline(60):
+            time.sleep(5)
+
+    def work() -> None:
+        with pytest.raises(TimeoutError, match="outer"), deadline(0.8, missing="outer"):
+            inner()
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    assert in_a_thread(work) is None
+    assert interrupted == []

@@ -106,12 +106,7 @@ def _by_timer(seconds: float, missing: str) -> Iterator[None]:
     timer.daemon = True
     try:
         try:
-            try:
-                with _sending:
-                    _starting.add(thread)  # what was sent before is raised here, at the latest
-                timer.start()
-            finally:
-                _starting.discard(thread)
+            _start(timer)
             yield
         except _OutOfTimeError:
             arrived = sent
@@ -128,6 +123,16 @@ def _by_timer(seconds: float, missing: str) -> Iterator[None]:
         if not sent:
             raise  # it is of a block around this one
         raise _exceeded(seconds, missing) from error
+
+
+def _start(timer: threading.Timer) -> None:
+    thread = threading.get_ident()
+    try:
+        with _sending:
+            _starting.add(thread)  # what was sent before is raised here, at the latest
+        timer.start()
+    finally:
+        _starting.discard(thread)
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:

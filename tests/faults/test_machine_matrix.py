@@ -63,7 +63,7 @@ TELLING = (
     Trial(step="plan", fault="clock set back by an hour"),
     Trial(step="build", fault="clock set on by ten years"),
 )
-"""One of each kind, for every run of the tests."""
+"""One of each kind; `make test` tries the first ones, `make test-all` all."""
 
 
 @pytest.mark.sampled(2)

@@ -202,7 +202,7 @@ TELLING = (
     named("untag", "status 500", lasting=True),
     named("delete", "status 409"),
 )
-"""One of each kind of trouble, for every run of the tests."""
+"""One of each kind of trouble; `make test` tries the first ones, `make test-all` all."""
 
 
 @pytest.mark.sampled(2)

@@ -68,16 +68,21 @@ def _by_signal(seconds: float, missing: str) -> Iterator[None]:
         yield  # the block around this one ends before
         return
     begun = time.monotonic()
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.getsignal(signal.SIGALRM)
+    # The alarm, of this block or of one around it, may come before any line: what it raises as ours
+    # has to be met, and whatever it keeps from being done there, the timer is given back.
     try:
-        yield
+        try:
+            signal.signal(signal.SIGALRM, end)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            yield
+        finally:
+            over = True
     except _OutOfTimeError as error:
         if error is not ours:
             raise  # it is of a block around this one
         raise _exceeded(seconds, missing) from error
     finally:
-        over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if left:

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -220,3 +222,39 @@ def test_a_start_that_is_not_quite_over_is_not_interrupted(
     monkeypatch.setattr(threading.Thread, "start", slowly)
     assert in_a_thread(work) is None
     assert interrupted == []
+
+
+def time_is_over_at(line: int) -> bool:
+    """Have the alarm come before a line that begins or ends a block in a block: False for none."""
+    lines, struck = 0, False
+
+    def strike(frame: FrameType, event: str, _argument: object) -> Callable[..., Any] | None:
+        nonlocal lines, struck
+        if frame.f_code.co_name != "_by_signal":
+            return None
+        lines += event == "line"
+        if lines == line and not struck:
+            struck = True
+            signal.raise_signal(signal.SIGALRM)
+        return strike
+
+    try:
+        with deadline(60, missing="outer"):
+            sys.settrace(strike)
+            with deadline(30, missing="inner"):
+                pass
+            sys.settrace(None)
+    except TimeoutError:
+        assert struck
+    finally:
+        sys.settrace(None)
+    return struck
+
+
+def test_time_that_is_over_at_any_line_is_told_as_such_and_leaves_no_alarm() -> None:
+    handler, line = signal.getsignal(signal.SIGALRM), 1
+    while time_is_over_at(line):
+        assert signal.getsignal(signal.SIGALRM) is handler, line
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0), line
+        line += 1
+    assert line > 10

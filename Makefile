@@ -8,6 +8,8 @@ DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SOURCE ?= mirror
+# Some machines have it set: hundreds of programs that tests start would compile ours anew, each time.
+unexport PYTHONDONTWRITEBYTECODE
 # Whole files of tests go to each process, in the order that tests/conftest.py gives them.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Beside the boots of tests/e2e there is room for one process. The tests of CLOUD wait half of their time, for

@@ -17,5 +17,5 @@ FIRST_HISTORY = random.SystemRandom().randrange(10**9) if THOROUGH else 0
 """The seed of the first; the others follow it."""
 CONFIGURATIONS = int(os.environ.get("CONFIGURATIONS", "250"))
 """How many random configurations tests/model tries."""
-LOAD_BALANCERS = int(os.environ.get("LOAD_BALANCERS", "20"))
+LOAD_BALANCERS = int(os.environ.get("LOAD_BALANCERS", "10"))
 """How many load balancers a bad night of rollovers has."""

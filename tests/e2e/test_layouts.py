@@ -1,6 +1,7 @@
 """Stock images in both layouts keep everything that their vendor made, but what had to change.
 
-The elements that make an amphora are left out here: what is examined is the disk around them.
+Their own builds leave out the elements that make an amphora: what is examined is the disk around
+them. `make test` examines the disk of the image that its main job builds.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from retrofit.disk.inspect import StockDisk
 from retrofit.model import BuiltImage
 from tests.component import disks
 from tests.component.disks import MIB
-from tests.devcloud.stock import make
+from tests.devcloud import stock
+from tests.e2e.amphora_images import amphora_image
 
 PAYLOAD = 150 * MIB
 # jammy's disk of 2.2 GiB must grow for this; noble's of 3.5 GiB need not.
@@ -45,10 +47,11 @@ head -c {PAYLOAD} /dev/urandom > /opt/payload
 class Retrofitted:
     """A stock image and what became of it, both as raw disks."""
 
-    layout: str
+    layout: stock.Layout
     source: StockDisk
     result: StockDisk
-    image: BuiltImage
+    built: BuiltImage | None
+    """What the build said of it; None of the image of the main job."""
     work: Path
 
 
@@ -65,23 +68,50 @@ def elements(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def settings_for(layout: str, elements: Path) -> BuildSettings:
+def settings_for(layout: stock.Layout, elements: Path) -> BuildSettings:
     return BuildSettings(
         element_paths=(elements,), free_space=FREE_SPACE[layout], upgrade=False, format="qcow2"
     )
 
 
-@pytest.fixture(scope="module", params=["noble", pytest.param("jammy", marks=pytest.mark.slow)])
+OWN_BUILDS = [pytest.param(layout, marks=pytest.mark.slow) for layout in ("noble", "jammy")]
+of_its_own_build = pytest.mark.parametrize("retrofitted", OWN_BUILDS, indirect=True)
+
+
+@pytest.fixture(scope="module", params=["main-job", *OWN_BUILDS])
 def retrofitted(
     request: pytest.FixtureRequest, elements: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Retrofitted]:
-    layout = request.param
-    stock = make(layout)
-    base = tmp_path_factory.mktemp(layout)
+    base = tmp_path_factory.mktemp(request.param)
+    if request.param == "main-job":
+        layout: stock.Layout = "noble"
+        image, built = amphora_image("distro", layout), None
+    else:
+        layout = request.param
+        built = build_of(layout, elements, base)
+        image = built.path
+    raw = {}
+    for name, file in (("source", stock.make(layout)), ("result", image)):
+        raw[name] = base / f"{name}.raw"
+        disks.run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", file, raw[name])
+    yield Retrofitted(
+        layout=layout,
+        source=disk.inspect(raw["source"]),
+        result=disk.inspect(raw["result"]),
+        built=built,
+        work=base / "work",
+    )
+    for path in raw.values():
+        path.unlink()
+    if built is not None:
+        built.path.unlink()
+
+
+def build_of(layout: stock.Layout, elements: Path, base: Path) -> BuiltImage:
     settings = settings_for(layout, elements)
-    image = build(
+    return build(
         BuildRequest(
-            source=stock,
+            source=stock.make(layout),
             recipe=recipe_for(settings),
             settings=settings,
             work_dir=base / "work",
@@ -89,20 +119,6 @@ def retrofitted(
             log_file=base / "logs" / "build.log",
         )
     )
-    raw = {}
-    for name, file in (("source", stock), ("result", image.path)):
-        raw[name] = base / f"{name}.raw"
-        disks.run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", file, raw[name])
-    yield Retrofitted(
-        layout=layout,
-        source=disk.inspect(raw["source"]),
-        result=disk.inspect(raw["result"]),
-        image=image,
-        work=base / "work",
-    )
-    for path in raw.values():
-        path.unlink()
-    image.path.unlink()
 
 
 def differing_sectors(one: Path, other: Path, begin: int, end: int) -> list[int]:
@@ -122,7 +138,7 @@ def differing_sectors(one: Path, other: Path, begin: int, end: int) -> list[int]
     return found
 
 
-@pytest.mark.slow
+@of_its_own_build
 def test_disk_outside_of_the_remade_filesystems_is_identical(retrofitted: Retrofitted) -> None:
     source, result = retrofitted.source, retrofitted.result
     grown = result.virtual_size > source.virtual_size
@@ -168,6 +184,7 @@ def test_filesystems_keep_what_names_them_and_gain_no_feature(retrofitted: Retro
             assert new.superblock.inodes == old.superblock.inodes
 
 
+@of_its_own_build
 def test_free_space_and_min_disk_are_true(retrofitted: Retrofitted) -> None:
     wanted = FREE_SPACE[retrofitted.layout] * MIB
     available = retrofitted.result.root.superblock.available
@@ -175,11 +192,13 @@ def test_free_space_and_min_disk_are_true(retrofitted: Retrofitted) -> None:
     if retrofitted.layout == "jammy":
         # The size is chosen before the last clean-up, which frees what apt fetched.
         assert available < wanted + 300 * MIB, "grown by more than needed"
-    image = retrofitted.image
+    image = retrofitted.built
+    assert image is not None
     assert image.virtual_size == retrofitted.result.virtual_size
     assert (image.min_disk - 1) << 30 < image.virtual_size <= image.min_disk << 30
 
 
+@of_its_own_build
 def test_nothing_is_left_but_the_image(retrofitted: Retrofitted) -> None:
     assert mount_points(retrofitted.work) == []
     assert loop_devices(retrofitted.work) == []
@@ -194,14 +213,14 @@ def test_freed_blocks_take_no_space_in_the_image(retrofitted: Retrofitted) -> No
 
 
 @contextmanager
-def mounted(stock: StockDisk, at: Path) -> Iterator[Path]:
+def mounted(examined: StockDisk, at: Path) -> Iterator[Path]:
     at.mkdir()
     undo: list[Path] = []
     try:
-        for found in stock.mounted:
+        for found in examined.mounted:
             where = at / found.mount_point.strip("/")
             window = f"offset={found.partition.offset},sizelimit={found.partition.size}"
-            disks.run("mount", "-o", f"ro,loop,noload,{window}", stock.path, where)
+            disks.run("mount", "-o", f"ro,loop,noload,{window}", examined.path, where)
             undo.append(where)
         yield at
     finally:
@@ -247,6 +266,7 @@ TOUCHED = (
 )
 
 
+@of_its_own_build
 def test_files_of_the_source_are_as_they_were(retrofitted: Retrofitted, tmp_path: Path) -> None:
     with (
         mounted(retrofitted.source, tmp_path / "source") as source,
@@ -278,11 +298,11 @@ from retrofit.build.build import build
 from retrofit.build.recipe import recipe_for
 from retrofit.build.request import BuildRequest
 from retrofit.build.work_directory import work_directory
-stock, base, elements = map(Path, sys.argv[1:])
+source, base, elements = map(Path, sys.argv[1:])
 settings = settings_for("noble", elements)
 with work_directory(base / "work", "20261101T031500Z-0a1b2c") as directory:
     build(BuildRequest(
-        source=stock, recipe=recipe_for(settings), settings=settings, work_dir=directory,
+        source=source, recipe=recipe_for(settings), settings=settings, work_dir=directory,
         cache_dir=base / "cache", log_file=base / "build.log",
         progress=lambda said, _: print(said, flush=True),
     ))
@@ -303,7 +323,7 @@ def test_interrupted_build_leaves_nothing(
     tmp_path: Path, elements: Path, phrase: str, number: signal.Signals
 ) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, make("noble"), tmp_path, elements],
+        [sys.executable, "-c", CHILD, stock.make("noble"), tmp_path, elements],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert child.stdout is not None

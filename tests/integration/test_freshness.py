@@ -215,7 +215,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_evidence_builds_nothing_and_reads_nothing(
     site: CloudHarness, archive: SmallArchive, tmp_path: Path, line: str

@@ -198,6 +198,7 @@ def test_page_health_and_metrics_show_a_loss_that_cannot_be_repaired_within_a_mi
     assert not [each for each in outage.site.reports() if each["action"] == "repair"]
 
 
+@pytest.mark.slow
 def test_it_comes_back_while_a_run_builds_and_the_build_follows(
     harness: CloudHarness, receiver: Receiver, tmp_path: Path
 ) -> None:

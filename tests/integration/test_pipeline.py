@@ -287,6 +287,7 @@ def test_glance_gone_during_the_build_costs_nothing_but_the_run(harness: CloudHa
     assert {image.status for image in harness.amphorae()} == {"active"}
 
 
+@pytest.mark.slow
 def test_takes_whatever_hash_glance_is_configured_to_keep(
     devcloud_with: Callable[[Limits], Devcloud], harness_at: Callable[[Devcloud], CloudHarness]
 ) -> None:

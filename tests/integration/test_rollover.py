@@ -249,6 +249,7 @@ def test_a_promotion_in_the_middle_is_no_doubt(site: RolloverSite) -> None:
     }
 
 
+@pytest.mark.slow
 def test_409_404_and_a_failover_by_others_are_no_failures(site: RolloverSite) -> None:
     site.promote("20260801", days=5)
     site.build(3, 1)

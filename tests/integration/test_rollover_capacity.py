@@ -156,7 +156,7 @@ def neutron_out_of_reach(around: Surroundings) -> None:
     around.real.register(nova=around.fronts["nova"].url, neutron="http://127.0.0.1:9")
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("lack", "words"),
     [
@@ -402,6 +402,7 @@ def test_a_user_who_is_no_administrator_is_told_what_nobody_knows(
         assert "Neutron shows no ports of the amphorae" in said
 
 
+@pytest.mark.slow
 def test_without_the_two_in_the_catalog_it_says_so_and_goes_on(site: RolloverSite) -> None:
     newer = behind(site)
     said = all_said(site)

@@ -140,6 +140,7 @@ def test_an_application_credential_with_these_rules_runs_and_rolls_over(
         harness.retrofit("doctor")
 
 
+@pytest.mark.slow
 def test_one_without_the_failover_is_refused_before_anything_moves(
     devcloud: Devcloud, harness: CloudHarness
 ) -> None:

@@ -238,6 +238,7 @@ class TestRegions:
         assert set(two.everything()) == {before, document["runs"][1]["source"]["id"]}
         assert not list(harness.path("work").glob(".shared-builds/*"))
 
+    @pytest.mark.slow
     def test_the_first_stands_when_the_second_cannot_be_reached(
         self, harness: CloudHarness, two: CloudHarness
     ) -> None:
@@ -247,6 +248,7 @@ class TestRegions:
         assert outcomes(document) == {"one": "published", "two": "failed"}
         assert harness.octavia() == document["runs"][0]["image_id"]
 
+    @pytest.mark.slow
     def test_one_that_is_current_is_left_alone(
         self, harness: CloudHarness, two: CloudHarness
     ) -> None:

@@ -137,6 +137,7 @@ def test_reads_the_configuration_again_and_refuses_a_bad_one(
         assert harness.octavia("other") is not None
 
 
+@pytest.mark.slow
 def test_one_build_serves_targets_that_ask_for_the_same(site: Site, harness: CloudHarness) -> None:
     harness.source("20260911")
     site.write(**{"target.one.publish": {"tag": "one"}, "target.two.publish": {"tag": "two"}})

@@ -15,8 +15,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
+Ended = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+"""How a block ended, as Python tells a context manager."""
 SOONEST = 0.001
 """Seconds: a timer of none would never go off."""
 START_TIMEOUT = 5.0
@@ -31,8 +33,7 @@ RuntimeError, which says nothing of a deadline.
 """
 
 
-@contextmanager
-def deadline(seconds: float, *, missing: str = "no whole answer") -> Iterator[None]:
+class deadline:
     """Raise TimeoutError in the block when it lasts longer than `seconds`; names what is `missing`.
 
     The timeout of a socket starts again with every byte; this one does not. Of nested blocks the
@@ -41,9 +42,35 @@ def deadline(seconds: float, *, missing: str = "no whole answer") -> Iterator[No
     No signal reaches other threads than the main one. There the error is raised when what the
     block waits in returns to Python, as sockets with a timeout of their own do.
     """
-    in_main = threading.current_thread() is threading.main_thread()
-    with (_by_signal if in_main else _by_timer)(max(seconds, SOONEST), missing):
-        yield
+
+    def __init__(self, seconds: float, *, missing: str = "no whole answer") -> None:
+        self._seconds = max(seconds, SOONEST)
+        self._missing = missing
+
+    def __enter__(self) -> None:
+        in_main = threading.current_thread() is threading.main_thread()
+        self._limit = (_by_signal if in_main else _by_timer)(self._seconds, self._missing)
+        try:
+            self._limit.__enter__()
+        except _OutOfTimeError as error:
+            self._told(error)
+            raise
+
+    def __exit__(self, *ended: *Ended) -> bool | None:
+        # Before the next line, and only there, ours would come out as what it is: when time is over
+        # at the very end of the block.
+        try:
+            return self._limit.__exit__(*ended)
+        except _OutOfTimeError as error:
+            self._told(error)
+            raise
+
+    def _told(self, error: BaseException) -> None:
+        """Tell the limit of an error that came between it and the block, on the way in or out.
+
+        Raises TimeoutError where it is of this limit; of a block around, nothing happens.
+        """
+        self._limit.__exit__(type(error), error, error.__traceback__)
 
 
 class _OutOfTimeError(BaseException):

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import _GeneratorContextManager, suppress
 from types import FrameType
 from typing import Any
 
@@ -178,8 +178,9 @@ def test_a_thread_that_is_being_started_is_not_ended_in_place_of_its_parent() ->
     def work() -> None:
         nonlocal rounds
         for _ in range(1000):
+            # Longer than the limit: what ends a block at its very end, no block can hold.
             with suppress(TimeoutError), deadline(0.001), deadline(60):
-                time.sleep(0.001)
+                time.sleep(0.002)
             rounds += 1
 
     thread = threading.Thread(target=work, daemon=True)
@@ -224,16 +225,48 @@ def test_a_start_that_is_not_quite_over_is_not_interrupted(
     assert interrupted == []
 
 
-def time_is_over_at(line: int) -> bool:
-    """Have the alarm come before a line that begins or ends a block in a block: False for none."""
-    lines, struck = 0, False
+@pytest.mark.parametrize("part", ["__enter__", "__exit__"])
+def test_time_that_is_over_between_a_block_and_its_limit_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Python has steps of its own there; here they are long."""
+    step = getattr(_GeneratorContextManager, part)
+
+    def slowly(block: _GeneratorContextManager[None], *ended: Any) -> Any:
+        if block.gen.gi_code.co_name != "_by_timer":  # type: ignore[attr-defined]
+            return step(block, *ended)
+        entered = step(block) if part == "__enter__" else None
+        over = time.monotonic() + 0.3
+        while time.monotonic() < over:
+            sum(range(100))
+        return step(block, *ended) if part == "__exit__" else entered
+
+    def work() -> None:
+        with deadline(0.1, missing="inner"):
+            pass
+
+    monkeypatch.setattr(_GeneratorContextManager, part, slowly)
+    error = in_a_thread(work)
+    assert isinstance(error, TimeoutError)
+    assert str(error) == "inner within 0.1 seconds"
+
+
+def time_is_over_at(step: int) -> bool:
+    """Have the alarm come at a step that begins or ends a block in a block: False for none.
+
+    Steps are lines of ours, and the ends of Python's own functions around it.
+    """
+    steps, struck = 0, False
+    python = {
+        getattr(_GeneratorContextManager, part).__code__ for part in ("__enter__", "__exit__")
+    }
 
     def strike(frame: FrameType, event: str, _argument: object) -> Callable[..., Any] | None:
-        nonlocal lines, struck
-        if frame.f_code.co_name != "_by_signal":
+        nonlocal steps, struck
+        if frame.f_code.co_name != "_by_signal" and frame.f_code not in python:
             return None
-        lines += event == "line"
-        if lines == line and not struck:
+        steps += event == ("return" if frame.f_code in python else "line")
+        if steps == step and not struck:
             struck = True
             signal.raise_signal(signal.SIGALRM)
         return strike
@@ -251,10 +284,10 @@ def time_is_over_at(line: int) -> bool:
     return struck
 
 
-def test_time_that_is_over_at_any_line_is_told_as_such_and_leaves_no_alarm() -> None:
-    handler, line = signal.getsignal(signal.SIGALRM), 1
-    while time_is_over_at(line):
-        assert signal.getsignal(signal.SIGALRM) is handler, line
-        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0), line
-        line += 1
-    assert line > 10
+def test_time_that_is_over_at_any_step_is_told_as_such_and_leaves_no_alarm() -> None:
+    handler, step = signal.getsignal(signal.SIGALRM), 1
+    while time_is_over_at(step):
+        assert signal.getsignal(signal.SIGALRM) is handler, step
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0), step
+        step += 1
+    assert step > 10
